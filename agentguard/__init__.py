@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AgentGuard decides before each tool call of an AI agent whether it may run."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One real library a file, behind the ports of `contracts`."""

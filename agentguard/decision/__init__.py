@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The function: decision = decide(request, state, control, observations, semantics)."""
