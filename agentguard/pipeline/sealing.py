@@ -125,7 +125,7 @@ class Sealer:
         written += self._sign_due(overfull_only=False)
         now_ms = self._ports.clock.monotonic_ms()
         if now_ms - self._refreshed_at_ms >= ANCHOR_EVERY_MS and self._all_read_once():
-            self._refreshed_at_ms = now_ms
+            self._refreshed_at_ms = self._signed_at_ms = now_ms
             written += self._sign([at for at in self._trees if self._may_sign(at)])
             self._anchor()
         self._writing().poll()
@@ -147,7 +147,8 @@ class Sealer:
     def close(self) -> None:
         """Signs and anchors what was read, and leaves."""
         if self._reader is not None:
-            if self._sign([at for at in self._trees if self._has_changed(at)]):
+            self._sign([at for at in self._trees if self._has_changed(at)])
+            if set(self.heads()) - set(self._anchored_heads()) and self._all_read_once():
                 self._anchor()
             self._reader.close()
         if self._writer is not None:
@@ -275,7 +276,7 @@ class Sealer:
         self._anchors_end = high
 
     def _anchored_heads(self) -> tuple[Head, ...]:
-        last = self._anchors.last
+        last = self._anchored or self._anchors.last
         if last is None:
             return ()
         return tuple(Head(origin=h.origin, size=h.size, root=h.root) for h in last.heads)
