@@ -11,7 +11,6 @@ import signal
 import socket
 import string
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from agentguard.contracts.errors import AgentGuardError, ConfigError
 from agentguard.contracts.ports import Clock, Entropy
 from agentguard.local.folder_lock import FolderInUseError, FolderLock
 from agentguard.local.java import Java
+from agentguard.local.platform_files import write_private
 from agentguard.resources import resource
 
 HEAP_MB: Final = 512
@@ -257,7 +257,7 @@ class Broker:
             state = replace(state, port=_free_port())
         if not _is_free(state.controller_port):
             state = replace(state, controller_port=_free_port())
-        _write_private(path, json.dumps(asdict(state)))
+        write_private(path, json.dumps(asdict(state)).encode())
         template = resource("infra", "kafka", "server.properties").read_text(encoding="utf-8")
         filled = string.Template(template).substitute(
             PORT=state.port,
@@ -266,7 +266,7 @@ class Broker:
             ADMIN_PASSWORD=self._admin_password,
             LOG_DIR=_property(self._folder / "data"),
         )
-        _write_private(self._folder / "server.properties", filled)
+        write_private(self._folder / "server.properties", filled.encode("ascii"))
         return state
 
     def _format(self) -> None:
@@ -281,7 +281,7 @@ class Broker:
             "--ignore-formatted",
             f"--add-scram=SCRAM-SHA-512=[name=admin,password={self._admin_password}]",
         ]
-        _write_private(arguments, "\n".join(lines))
+        write_private(arguments, "\n".join(lines).encode())
         try:
             done = subprocess.run(
                 self._jvm.command("kafka.tools.StorageTool", f"@{arguments}", heap_mb=256),
@@ -390,10 +390,3 @@ def _signal(process_id: int, number: signal.Signals) -> None:
     if process_id > 0:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process_id, number)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replaces a file in one step; only its owner may read it."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)  # NamedTemporaryFile makes files with mode 0600
-    Path(file.name).replace(path)
