@@ -66,7 +66,7 @@ def value(schema: Any, name: str, full: bool, named: dict[str, Any]) -> Any:
         case "boolean":
             return full
         case "int" | "long":
-            if name.endswith("_at_ms") or name.endswith("_ms"):
+            if name.endswith("_ms"):
                 return NUMBERS.get(name, 1_795_600_000_000 if schema == "long" else 250)
             return NUMBERS.get(name, 3 if full else 0)
         case {"type": "fixed", "size": size}:
