@@ -20,7 +20,7 @@ import msgspec
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from agentguard.contracts import commands, records
-from agentguard.contracts.errors import UndecodableError
+from agentguard.contracts.errors import UndecodableError, UnknownSchemaError
 from agentguard.contracts.ports import AnyRecord
 from agentguard.resources import resource
 
@@ -88,15 +88,13 @@ class AvroCodec:
         return out.getvalue()
 
     def decode(self, frame: bytes) -> AnyRecord:
-        """Returns the record of a frame. Raises `UndecodableError`."""
+        """Returns the record of a frame. Raises `UndecodableError`, `UnknownSchemaError`."""
         header = frame[:HEADER_BYTES]
         known = self._by_header.get(header)
         if known is None:
-            marked = header[:2] == MARKER and len(header) == HEADER_BYTES
-            raise UndecodableError(
-                "unknown schema fingerprint" if marked else "not a single-object frame",
-                fingerprint=header[2:] if marked else b"",
-            )
+            if header[:2] == MARKER and len(header) == HEADER_BYTES:
+                raise UnknownSchemaError("unknown schema fingerprint", fingerprint=header[2:])
+            raise UndecodableError("not a single-object frame")
         kind, schema = known
         body = io.BytesIO(frame)
         body.seek(HEADER_BYTES)

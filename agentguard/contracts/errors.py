@@ -32,6 +32,14 @@ class UndecodableError(AgentGuardError):
         self.fingerprint = fingerprint
 
 
+class UnknownSchemaError(UndecodableError):
+    """A frame whose fingerprint this build does not know.
+
+    Where the control log lists that fingerprint, the build is too old: the process stops, and
+    never skips the record. Where it does not, the bytes are undecodable for everybody.
+    """
+
+
 class ConfigError(AgentGuardError):
     """A setting that is missing, unknown or wrong."""
 

@@ -10,6 +10,7 @@ HISTORY_LABEL = b"agentguard/history/v1"
 SECTION_LABEL = b"agentguard/section/v1\0"
 COMMAND_LABEL = b"agentguard/command/v1\0"
 SECRET_LABEL = b"agentguard/secret/v1\0"
+TOOL_LABEL = b"agentguard/tool/v1\0"
 
 
 def leaf_hash(value: bytes | None) -> bytes:
@@ -52,3 +53,10 @@ def command_digest(signed: bytes) -> bytes:
 def secret_hash(request_id: bytes, secret: bytes) -> bytes:
     """Returns the hash by which a decision grants to whoever knows the secret."""
     return sha256(SECRET_LABEL + request_id + secret).digest()
+
+
+def tool_pin(description: str, schema_json: str) -> bytes:
+    """Returns the hash that pins a tool: what a model reads of it, and what it may be sent."""
+    parts = (description.encode(), schema_json.encode())
+    body = b"".join(len(p).to_bytes(4, "big") + p for p in parts)
+    return sha256(TOOL_LABEL + body).digest()

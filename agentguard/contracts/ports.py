@@ -126,7 +126,10 @@ class Codec(Protocol):
         """Returns the frame of a record."""
 
     def decode(self, frame: bytes) -> AnyRecord:
-        """Returns the record of a frame. Raises `UndecodableError`, also on trailing bytes."""
+        """Returns the record of a frame. Raises `UndecodableError`, also on trailing bytes.
+
+        `UnknownSchemaError` where the fingerprint is one that this build does not know.
+        """
 
 
 class Signer(Protocol):

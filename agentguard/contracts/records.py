@@ -297,9 +297,9 @@ class Enforcement:
     count: int
     window_ms: int
     reported_at_ms: int
+    sequences: tuple[int, ...]
     request_id: bytes | None = None
     request_offset: int | None = None
-    sequences: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

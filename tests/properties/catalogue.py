@@ -1,0 +1,56 @@
+"""Every property by number: its title, and for one whose part is not built yet, what owes it."""
+
+from __future__ import annotations
+
+TITLES = {
+    1: "Complete SSA Mediation",
+    2: "Identity Validation Consistency",
+    3: "Fail-Closed Security Behavior",
+    4: "SLM Analysis Completeness",
+    5: "Risk Classification Consistency",
+    6: "SLM Failure Handling",
+    7: "Policy Engine Authority",
+    8: "Minimal Permission Token Generation",
+    9: "Authorization Denial Transparency",
+    10: "Request Transformation Correctness",
+    11: "Token Validation and Introspection",
+    12: "JIT Scope Time Limits",
+    13: "Comprehensive Audit Trail",
+    14: "Observability Integration",
+    15: "SIEM Export Compatibility",
+    16: "SLM Caching Efficiency",
+    17: "Registry Completeness",
+    18: "Policy Language Support",
+    19: "Two To Loosen",
+    20: "One Winner",
+    21: "Replay Identity",
+    22: "Single Use",
+    23: "Bounded Everything",
+    24: "Nothing Lost",
+    25: "Kill Reaches All",
+    26: "No Secret On The Log",
+    27: "Tenant Isolation",
+    28: "Erasure Keeps Proofs",
+    29: "Provenance Monotone",
+    30: "Schema Growth",
+}
+
+# What has to be built before the property can be stated over it.
+OWED = {
+    1: "the edges beside HTTP",
+    6: "a classifier that can fail in its own ways (a model)",
+    8: "the token service",
+    10: "transforms",
+    11: "the token service",
+    12: "the token service",
+    14: "traces",
+    15: "the SIEM exporter",
+    16: "the classification cache",
+    17: "discovery of tools on the wire",
+    19: "the control plane's door",
+    22: "the token service",
+    24: "the second lane and the simulator",
+    25: "the control plane's door",
+    27: "several tenants in one cluster",
+    28: "the keyring",
+}
