@@ -8,6 +8,7 @@ above 32, numbers of more than 64 characters. Numbers keep their text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import cast
@@ -17,6 +18,9 @@ from agentguard.contracts.errors import UndecodableError
 from agentguard.contracts.facts import Json
 
 NUMBER_CHARS_MAX = 64
+# Possessive: a hostile text of quotes and backslashes costs one pass, never a backtrack.
+_STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 class JsonNumber(float):
@@ -64,21 +68,13 @@ _DECODER = json.JSONDecoder(
 def _check_depth(text: str) -> None:
     """Raises where brackets outside strings nest too deep, before any recursion happens."""
     depth = 0
-    i = 0
-    length = len(text)
-    while i < length:
-        c = text[i]
-        if c == '"':
-            i += 1
-            while i < length and text[i] != '"':
-                i += 2 if text[i] == "\\" else 1
-        elif c in "[{":
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        if bracket in "[{":
             depth += 1
             if depth > JSON_DEPTH_MAX:
                 raise UndecodableError("nested too deep")
-        elif c in "]}":
+        else:
             depth -= 1
-        i += 1
 
 
 def parse_strict(body: bytes) -> Json:
