@@ -159,9 +159,7 @@ class Composer:
             if on_delivery is not None:
                 on_delivery(delivery)
 
-        self._door.append(
-            record, key=caller.key, partition=caller.partition, on_delivery=report
-        )
+        self._door.append(record, key=caller.key, partition=caller.partition, on_delivery=report)
         self._known.add(caller.key, facts.outcome_id)
 
     def label(self, caller: Caller, tool: str, trust: str | None) -> Trust:
@@ -307,9 +305,7 @@ class Composer:
         commitment = section_commitment(salt, text)
         if len(text) <= SECTION_INLINE_BYTES_MAX and not is_apart:
             return Section(name=name, commitment=commitment, salt=salt, body=text), ()
-        parts = tuple(
-            text[i : i + CHUNK_BYTES_MAX] for i in range(0, len(text), CHUNK_BYTES_MAX)
-        )
+        parts = tuple(text[i : i + CHUNK_BYTES_MAX] for i in range(0, len(text), CHUNK_BYTES_MAX))
         chunks = ChunkSet(id=self._entropy.token(ID_BYTES), count=len(parts), size=len(text))
         section = Section(name=name, commitment=commitment, salt=salt, body=b"", chunks=chunks)
         return section, parts

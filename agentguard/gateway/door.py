@@ -104,9 +104,7 @@ class Door:
             if on_delivery is not None:
                 on_delivery(delivery)
 
-        self._writer.append(
-            Topic.REQUESTS, frame, key=key, partition=partition, on_delivery=report
-        )
+        self._writer.append(Topic.REQUESTS, frame, key=key, partition=partition, on_delivery=report)
         self._sequence += 1
         self._metrics.count(GATEWAY_RECORDS, type(record).__name__)
 
