@@ -110,6 +110,22 @@ class AnchorTree:
         self.last = anchor
         return signed
 
+    def follow(self, anchor: Anchor, keys: Sequence[NoteKey], verifier: Verifier) -> None:
+        """Adds an anchor, or starts from it where none was read yet; raises as `apply` does.
+
+        The tree before a first anchor is taken from its frontier, which its note vouches for.
+        """
+        if self.last is not None or anchor.index == 0:
+            self.apply(anchor, keys, verifier)
+            return
+        signed = open_note(anchor.note, keys, verifier)
+        frontier = Frontier(anchor.index + 1, anchor.frontier)
+        head = Head(origin=self.origin, size=frontier.size, root=frontier.root())
+        if signed.head != head or anchor.cluster != self._cluster:
+            raise VerificationError("an anchor differs from its note", finding="ANCHOR")
+        self._frontier = frontier
+        self.last = anchor
+
     def _refuse_index(self, anchor: Anchor) -> None:
         if self.last is not None and anchor.index == self.last.index and anchor != self.last:
             raise VerificationError(

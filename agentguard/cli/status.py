@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`agentguard status`: which processes live, how far each has read, what is ready and what not."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agentguard.adapters.avro_codec import AvroCodec
+from agentguard.adapters.kafka_log import KafkaLog
+from agentguard.adapters.system import SystemClock
+from agentguard.cli.locate import DataOption, JsonOption, data_folder
+from agentguard.contracts.codes import flatten
+from agentguard.contracts.errors import UndecodableError
+from agentguard.contracts.ports import TopicPartition
+from agentguard.contracts.records import Heartbeat
+from agentguard.contracts.topics import Topic
+from agentguard.local.platform_files import Platform, read_platform
+
+ALIVE_MS = 5_000
+NOT_READY = 1
+
+
+def command(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show what runs. Exit 0 where every process that was seen is alive and ready, else 1."""
+    platform = read_platform(data_folder(data))
+    beats = last_heartbeats(platform)
+    now = SystemClock().now_ms()
+    rows = [_row(b, now) for b in beats]
+    if as_json:
+        print(json.dumps({"cluster": platform.cluster, "processes": rows}))
+    else:
+        _show(platform, rows)
+    good = rows and all(r["alive"] and r["ready"] for r in rows)
+    raise typer.Exit(0 if good else NOT_READY)
+
+
+def last_heartbeats(platform: Platform) -> list[Heartbeat]:
+    """Returns the newest heartbeat of every process, by name."""
+    auditor = platform.principals["auditor"]
+    log = KafkaLog(
+        platform.bootstrap,
+        username=auditor.username,
+        password=auditor.password,
+        client_id="status",
+    )
+    newest: dict[str, Heartbeat] = {}
+    codec = AvroCodec()
+    try:
+        for number in range(log.partitions(Topic.HEARTBEATS)):
+            at = TopicPartition(Topic.HEARTBEATS, number)
+            first, end = log.bounds(at)
+            if first < end:
+                _read_into(newest, log, codec, at, (first, end))
+    finally:
+        log.close()
+    return sorted(newest.values(), key=lambda b: b.process)
+
+
+def _read_into(
+    newest: dict[str, Heartbeat],
+    log: KafkaLog,
+    codec: AvroCodec,
+    at: TopicPartition,
+    span: tuple[int, int],
+) -> None:
+    reader = log.reader({at: span[0]})
+    try:
+        position = span[0]
+        while position < span[1]:
+            records = reader.read(timeout_ms=1_000, records_max=500)
+            if not records:
+                return
+            for record in records:
+                position = record.offset + 1
+                try:
+                    beat = codec.decode(record.value or b"")
+                except UndecodableError:
+                    continue
+                if isinstance(beat, Heartbeat):
+                    newest[beat.process] = beat
+    finally:
+        reader.close()
+
+
+def _row(beat: Heartbeat, now_ms: int) -> dict[str, object]:
+    age = now_ms - beat.clock_ms
+    return {
+        "process": beat.process,
+        "role": beat.role.value,
+        "build": beat.build,
+        "alive": age < ALIVE_MS,
+        "age_ms": age,
+        "ready": beat.ready,
+        "reason": beat.reason,
+        "releases": list(beat.releases),
+        "folded": {f"{f.topic}/{f.partition}": f.offset for f in beat.folded},
+    }
+
+
+def _show(platform: Platform, rows: list[dict[str, object]]) -> None:
+    console = Console()
+    console.print(f"cluster {platform.cluster}  gateway {platform.gateway}", markup=False)
+    table = Table("process", "role", "state", "last seen", "read", "releases")
+    for row in rows:
+        state = "ready" if row["ready"] else f"not ready: {flatten(str(row['reason']))}"
+        if not row["alive"]:
+            state = "no heartbeat"
+        folded = row["folded"]
+        read = sum(folded.values()) if isinstance(folded, dict) else 0
+        releases = row["releases"]
+        table.add_row(
+            flatten(str(row["process"])),
+            str(row["role"]),
+            state,
+            f"{int(str(row['age_ms'])) / 1000:.1f} s ago",
+            f"{read} records",
+            ", ".join(map(flatten, releases)) if isinstance(releases, list) else "",
+        )
+    console.print(table)
