@@ -38,6 +38,8 @@ _WRITER: Final[Settings] = {
     "linger.ms": 0,
     "partitioner": "murmur2_random",
     "queue.buffering.max.messages": 100_000,
+    # topics.yaml lets no batch above 65,536 bytes onto a sealed topic: one larger is lost whole
+    "batch.size": 61_440,
 }
 _READER: Final[Settings] = {
     "auto.offset.reset": "error",  # a gap is tampering or a finding, never a jump
