@@ -23,7 +23,6 @@ from agentguard.control.fold import ControlFold
 from agentguard.gateway.parts import DoorIdentity
 from agentguard.telemetry import GATEWAY_NOT_WRITTEN, GATEWAY_RECORDS, Metrics
 
-
 # What an append may raise: the log is away, its queue is full, its client is dead.
 APPEND_ERRORS: Final = (LogError, QueueFullError, FatalLogError)
 
