@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -54,7 +55,7 @@ def command(
         if show is not None:
             log = open_log(found, "control")
             writer = platform.control_writer(log)
-            show.register(writer, platform.founders())
+            show.register(writer, platform.founding.founders)
             writer.close()
             log.close()
             show.first_calls()
@@ -113,7 +114,7 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _progress(quiet: bool):  # noqa: ANN202
+def _progress(quiet: bool) -> Callable[[int, int], None]:
     from rich.progress import Progress
 
     if quiet or not sys.stdout.isatty():
