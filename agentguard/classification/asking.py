@@ -11,7 +11,7 @@ from agentguard.classification.operations import Operation, split_name
 from agentguard.classification.text import Text
 
 # operations that are never taken for granted: the task must use a word for them
-_EXPLICIT: Final = frozenset({"pay", "delete", "run", "update", "share", "buy"})
+_EXPLICIT: Final = frozenset({"pay", "delete", "run", "update", "share", "buy", "login"})
 
 _DO: Final = frozenset(
     [
@@ -87,14 +87,18 @@ class Asking:
             return True
         if rivalled:
             return False
-        if self.hands_over():
+        mild = self.is_mild()
+        if mild and self.hands_over():
             return True
         if self.verb and values_named:
             return True
-        mild = _EXPLICIT.isdisjoint(operation.groups)
         if mild and self.objects and values_named:
             return True
         return mild and len(operation.described & self.words) >= 3
+
+    def is_mild(self) -> bool:
+        """Returns whether the operation may be taken from less than a word that asks for it."""
+        return _EXPLICIT.isdisjoint(self._operation.groups)
 
     def hands_over(self) -> bool:
         """Returns whether the task leaves it to some text what is to be done."""

@@ -33,7 +33,14 @@ def classify(
 ) -> Classification:
     """Returns how risky the call looks, with the rules that say so as reason codes."""
     found = [(_OF_SIDE_EFFECT[tool.side_effect], f"side_effect_{tool.side_effect.value}")]
-    if provenance.instructed_by is Instructor.UNTRUSTED and not provenance.asked_by_task:
+    handed = provenance.asked_by_task and provenance.source_named_by_task
+    if provenance.decisive_addressed and not (tool.side_effect is SideEffect.READ and handed):
+        found.append((Risk.HIGH, "value_from_instruction"))
+    if (
+        provenance.instructed_by is Instructor.UNTRUSTED
+        and not provenance.asked_by_task
+        and tool.side_effect is not SideEffect.READ
+    ):
         found.append((Risk.HIGH, "instructed_by_untrusted"))
     if history.incomplete or provenance.incomplete:
         found.append((Risk.MEDIUM, "history_incomplete"))
