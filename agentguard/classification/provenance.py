@@ -21,6 +21,7 @@ from agentguard.classification.values import (
     leaves_of,
     number_forms,
     parts_of,
+    points_somewhere,
     specifics_of,
     text_forms,
     time_forms,
@@ -285,6 +286,8 @@ class _Finder:
                     found = text.low[start : start + length]
                     self._append(argument, found, index, start, decisive=decisive, telling=telling)
                     return True
+        # with no labels, what is found nowhere and points nowhere is a setting, not a target
+        decisive = decisive and (bool(self._labelled) or points_somewhere(form))
         self._append(argument, form, -1, 0, decisive=decisive, telling=telling)
         return False
 
