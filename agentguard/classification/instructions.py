@@ -54,10 +54,14 @@ class Instructions:
 
         One step further counts too: an earlier output that the task names may name the next.
         """
-        return self._asking.hands_over() or self._is_named_by_task(source) or any(
-            self._is_named_by_task(earlier)
-            and not kind_of(self._sources[source].tool).isdisjoint(self._texts[earlier].words())
-            for earlier in range(1, source)
+        return (
+            self._asking.hands_over()
+            or self._is_named_by_task(source)
+            or any(
+                self._is_named_by_task(earlier)
+                and not kind_of(self._sources[source].tool).isdisjoint(self._texts[earlier].words())
+                for earlier in range(1, source)
+            )
         )
 
     def _is_named_by_task(self, source: int) -> bool:
