@@ -452,8 +452,7 @@ PRIMARY_GROUPS: Final = {
     for verb in set(VERBS.values())
 }
 GROUPS_OF_VERB: Final = {
-    verb: primary
-    or tuple(name for name, words in _OPERATIONS.items() if verb in words.split())[:2]
+    verb: primary or tuple(name for name, words in _OPERATIONS.items() if verb in words.split())[:2]
     for verb, primary in PRIMARY_GROUPS.items()
 }
 IMPLIED_OBJECTS: Final = {name: _spread(words) for name, words in _IMPLIED.items()}

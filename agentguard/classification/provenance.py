@@ -124,9 +124,7 @@ def _conclude(
     )
 
 
-def _settle(
-    values: list[Value], instructions: Instructions
-) -> tuple[list[Value], list[bool]]:
+def _settle(values: list[Value], instructions: Instructions) -> tuple[list[Value], list[bool]]:
     """Returns the values at home, and which of them only ever stand where something is asked for.
 
     A value whose first source only asks for something about it may stand plainly in a later one:
@@ -142,9 +140,7 @@ def _settle(
             continue
         home = instructions.home_of(value.source, value.needle)
         if home is not None and home.source != value.source:
-            origin = max(
-                value.origin, instructions.origin_of(home.source), key=_RANK.__getitem__
-            )
+            origin = max(value.origin, instructions.origin_of(home.source), key=_RANK.__getitem__)
             value = replace(value, source=home.source, start=home.start, origin=origin)
         settled.append(value)
         addressed.append(home is None and value.origin is Origin.UNTRUSTED)

@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """Start broker, gateway, decision lane, sealer and store; Ctrl-C or SIGTERM stops cleanly."""
     # imported here: the other verbs work without the platform's packages
+    from agentguard.cli.tour import Tour
     from agentguard.local.show import NewcomersShow
     from agentguard.local.steps import Steps
-    from agentguard.local.tour import finish_tour
     from agentguard.local.up import EmbeddedPlatform, open_log
 
     settings = load_settings()
@@ -64,7 +64,11 @@ def command(
             platform.start_store()
         if show is not None and not stop.is_set():
             show.everything(_progress(as_json))
-            finish_tour(platform, steps, has_store=has_store)
+            tour = Tour(platform, steps)
+            tour.prove(show.first_request_id)
+            if has_store:
+                tour.ask_store()
+            tour.tamper()
         addresses = {
             "ready": True,
             "gateway": found.gateway,
