@@ -67,6 +67,26 @@ class Credentials:
     store: StoreCredential
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What the platform keeps for its own processes; principals' passwords by name."""
+
+    kafka_cluster: str
+    passwords: dict[str, str] = field(repr=False)
+    store_password: str = field(repr=False)
+
+
+def read_secrets(data: Path) -> Secrets | None:
+    """Returns the platform's own secrets, or None before its first start."""
+    path = data / "secrets.json"
+    return _read(path, Secrets) if path.exists() else None
+
+
+def write_secrets(data: Path, secrets: Secrets) -> None:
+    """Replaces `secrets.json`."""
+    write_private(data / "secrets.json", msgspec.json.format(msgspec.json.encode(secrets)))
+
+
 def read_platform(data: Path) -> Platform:
     """Returns the platform of a data folder. Raises `ConfigError` where none was started."""
     return _read(data / "platform.json", Platform)
