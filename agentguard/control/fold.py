@@ -15,7 +15,6 @@ from agentguard.contracts.ports import Codec, Verifier
 from agentguard.control.judge import SEMANTICS_KNOWN, Judge, Ruling
 from agentguard.control.state import ControlState
 
-ACCEPTED = "accepted"
 # the chain starts before the cluster is known: Genesis itself is a link
 CHAIN_START = chain_start("", "", "ag.control")
 
@@ -29,7 +28,7 @@ class ControlHoleError(AgentGuardError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What became of one record. `code` is `accepted` or the rejection; the rest is evidence.
+    """What became of one record. `code` is the rejection, empty where it was accepted.
 
     `type` and `scope` are as the sender wrote them, cut, and hostile where rejected. `persons` are
     those whose signatures are right.
@@ -97,6 +96,10 @@ class ControlFold(ControlState):
             for digest in digests
         )
 
+    def digest_at(self, at_offset: int) -> bytes:
+        """Returns this fold's own digest over the offsets before a passed multiple of the step."""
+        return self._digests[at_offset]
+
     def digest(self) -> bytes:
         """Returns the SHA-256 of the canonical encoding of the whole state."""
         image = {**self.image(), "folded": self.folded, "chain": self.chain}
@@ -108,7 +111,7 @@ def _judgement(offset: int, ruling: Ruling) -> Judgement:
     return Judgement(
         offset=offset,
         accepted=ruling.rejection is None,
-        code=ACCEPTED if ruling.rejection is None else ruling.rejection.value,
+        code="" if ruling.rejection is None else ruling.rejection.value,
         type="" if signed is None else signed.type[:64],
         scope="" if signed is None else signed.scope[:REASON_CHARS_MAX],
         digest=ruling.digest,

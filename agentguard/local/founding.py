@@ -7,7 +7,6 @@ that a restart papers over.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from agentguard.contracts.ports import Clock, Entropy, Signer
 from agentguard.contracts.records import ControlCommand
 from agentguard.control.envelope import NONCE_BYTES, make_command
 from agentguard.control.state import NO_DIGEST
+from agentguard.local.platform_files import write_private
 
 AUDIT_DOMAIN_DEFAULT = "agentguard.invalid"
 SEMANTICS = 1
@@ -155,30 +155,6 @@ def default_release_command(
     return _by_founders(founding, body, entropy, scope_version)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Writes a file of mode 0600 whole or not at all, in place of what was there."""
-    draft = path.with_name(f".{path.name}.draft")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    _settle(draft, path)
-
-
-def _settle(draft: Path, path: Path) -> None:
-    """Puts a written draft in its place so that a power cut leaves all of it or none."""
-    _sync(draft, os.O_RDWR)
-    draft.replace(path)
-    _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _key_paths(data: Path) -> tuple[Path, ...]:
     founders = tuple(founder_path(data, person) for person in PERSONS)
     return (*founders, sealing_path(data), control_path(data))
@@ -197,7 +173,7 @@ def _signer(path: Path, entropy: Entropy) -> MlDsaSigner:
         draft = path.with_name(f".{path.name}.draft")
         draft.unlink(missing_ok=True)
         MlDsaSigner.from_seed(entropy.token(SEED_BYTES)).write_file(draft)
-        _settle(draft, path)
+        draft.replace(path)
     return MlDsaSigner.from_file(path)
 
 
