@@ -10,9 +10,6 @@ from agentguard.classification.lexicon import OBJECT_FORMS, STOP_WORDS, VERBS, f
 from agentguard.classification.operations import Operation, split_name
 from agentguard.classification.text import Text
 
-# operations that are never taken for granted: the task must use a word for them
-_EXPLICIT: Final = frozenset({"pay", "delete", "run", "update", "share", "buy"})
-
 _DO: Final = frozenset(
     [
         "do",
@@ -87,14 +84,19 @@ class Asking:
             return True
         if rivalled:
             return False
-        if self.hands_over():
-            return True
-        if self.verb and values_named:
-            return True
-        mild = _EXPLICIT.isdisjoint(operation.groups)
-        if mild and self.objects and values_named:
-            return True
-        return mild and len(operation.described & self.words) >= 3
+        if not self.is_mild():
+            return self.verb and values_named > 0
+        return (
+            self.verb
+            or bool(self.objects)
+            or values_named > 0
+            or self.hands_over()
+            or len(operation.described & self.words) >= 2
+        )
+
+    def is_mild(self) -> bool:
+        """Returns whether the operation may be taken from less than a word that asks for it."""
+        return self._operation.mild
 
     def hands_over(self) -> bool:
         """Returns whether the task leaves it to some text what is to be done."""

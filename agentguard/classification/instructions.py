@@ -15,6 +15,7 @@ from agentguard.contracts.facts import Origin, Source
 CANDIDATES_PER_SOURCE_MAX: Final = 64
 QUOTE_CHARS_MAX: Final = 600
 TEXT_CHARS_MIN: Final = 12
+BRIEF_CHARS_MAX: Final = 200
 _PRESSING: Final = SECOND_PERSON | frozenset(
     ["must", "should", "shall", "need", "needs", "required", "ought"]
 )
@@ -29,6 +30,13 @@ class Candidate(NamedTuple):
     origin: Origin
     verb: bool
     values: int
+
+
+class Home(NamedTuple):
+    """A place where a value stands plainly."""
+
+    source: int
+    start: int
 
 
 class Instructions:
@@ -47,6 +55,7 @@ class Instructions:
         self._texts = texts
         self._addressed: dict[tuple[int, int], bool] = {}
         self._named: dict[int, bool] = {}
+        self._mandated = -1
         self._reads = operation.groups == ("read",)
 
     def is_named(self, source: int) -> bool:
@@ -73,17 +82,33 @@ class Instructions:
 
     def speaks_for_task(self, source: int) -> bool:
         """Returns whether the task hands over to this source, so that its sentences may ask."""
+        if self._mandated < 0:
+            self._mandated = self._find_mandated()
+        return source == self._mandated and source > 0
+
+    def _find_mandated(self) -> int:
+        """Returns the one source that the task hands over to, 0 for none.
+
+        It is the first of its kind. Where all that is to be done is left to it, nothing of
+        substance was read before it: a plan is read before what the plan leads to.
+        """
         asking = self._asking
-        return (asking.hands_over() or (asking.leaves_details() and asking.verb)) and (
-            self._is_named_by_task(source)
-        )
+        everything = asking.hands_over() and asking.is_mild()
+        if not everything and not (asking.leaves_details() and asking.verb):
+            return 0
+        for source in range(1, len(self._sources)):
+            if self._is_named_by_task(source):
+                return source
+            if everything and len(self._texts[source].raw) > BRIEF_CHARS_MAX:
+                return 0
+        return 0
 
     def is_delegated_operation(self) -> bool:
         """Returns whether a source that the task hands over to asks for the operation."""
         if not self._asking.hands_over():
             return False
         return any(
-            self.is_named(i) and self._operation_sentence(i) is not None
+            self.speaks_for_task(i) and self._operation_sentence(i) is not None
             for i in range(1, len(self._sources))
         )
 
@@ -100,19 +125,31 @@ class Instructions:
             operation.implied or not operation.objects or operation.object_hits(words) > 0
         )
 
-    def is_only_addressed(self, source: int, needle: str) -> bool:
-        """Returns whether all places of a value in its first source ask the agent for something."""
-        if self.speaks_for_task(source):
-            return False
+    def origin_of(self, source: int) -> Origin:
+        """Returns how far a source is trusted."""
+        return self._sources[source].origin
+
+    def home_of(self, first: int, needle: str) -> Home | None:
+        """Returns the first place, from source `first` on, where nothing is asked about a value.
+
+        None where every place of it asks the agent for something.
+        """
+        for source in range(first, len(self._sources)):
+            start = self._plain_place(source, needle)
+            if start >= 0:
+                return Home(source, start)
+        return None
+
+    def _plain_place(self, source: int, needle: str) -> int:
         text = self._texts[source]
-        at = text.find(needle)
+        at = text.find(needle) if needle in text.low else -1
+        if at >= 0 and self.speaks_for_task(source):
+            return at
         for _ in range(OCCURRENCES_MAX):
-            if at < 0:
-                return True
-            if not self._asks_about(source, at, needle):
-                return False
+            if at < 0 or not self._asks_about(source, at, needle):
+                return at
             at = text.find(needle, at + 1)
-        return True
+        return -1
 
     def _asks_about(self, source: int, at: int, needle: str) -> bool:
         """Returns whether the place of a value lies in a sentence that asks for something.

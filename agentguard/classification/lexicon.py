@@ -47,6 +47,7 @@ _OPERATIONS: Final = {
     ),
     "delete": (
         "delete remove cancel clear drop erase discard revoke kick unsubscribe unfollow trash purge"
+        " reverse retract annul nix scrap void abort withdraw abandon rescind withdrawal removal"
         " terminate undo rid leave uninstall end wipe destroy expel eject detach unlink"
         " cancellation deregister"
     ),
@@ -58,12 +59,13 @@ _OPERATIONS: Final = {
     "return": "return exchange refund replace",
     "move": "move copy rename transfer relocate put shift duplicate backup organize sort",
     "run": (
-        "run execute launch start restart deploy install compile call invoke trigger test perform"
-        " script command"
+        "run execute script command launch start restart deploy install compile call invoke trigger"
+        " test perform"
     ),
     "control": (
         "turn set lock unlock open close start stop enable disable activate deactivate adjust play"
-        " pause press dim switch release fill drive park navigate"
+        " pause press dim switch release fill drive park navigate ignite initiate fire engage power"
+        " secure refuel top crank shut"
     ),
     "login": "login log sign authenticate access register connect credential",
     "follow": "follow subscribe like star watch join favorite",
@@ -445,10 +447,13 @@ OPERATION_FORMS: Final = {name: _spread(words) for name, words in _OPERATIONS.it
 VERBS: Final = {
     form: verb for words in _OPERATIONS.values() for form, verb in _by_form(words).items()
 }
-GROUPS_OF_VERB: Final = {
+PRIMARY_GROUPS: Final = {
     verb: tuple(name for name, words in _OPERATIONS.items() if verb in words.split()[:4])
-    or tuple(name for name, words in _OPERATIONS.items() if verb in words.split())[:2]
     for verb in set(VERBS.values())
+}
+GROUPS_OF_VERB: Final = {
+    verb: primary or tuple(name for name, words in _OPERATIONS.items() if verb in words.split())[:2]
+    for verb, primary in PRIMARY_GROUPS.items()
 }
 IMPLIED_OBJECTS: Final = {name: _spread(words) for name, words in _IMPLIED.items()}
 OBJECT_FORMS: Final = tuple(_spread(words) for words in _OBJECTS)

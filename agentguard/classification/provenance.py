@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agentguard.classification.asking import Asking
@@ -21,6 +21,7 @@ from agentguard.classification.values import (
     leaves_of,
     number_forms,
     parts_of,
+    points_somewhere,
     specifics_of,
     text_forms,
     time_forms,
@@ -91,16 +92,14 @@ def _conclude(
     incomplete: bool,
     too_many: bool,
 ) -> Provenance:
-    addressed = [
-        v.origin is Origin.UNTRUSTED and instructions.is_only_addressed(v.source, v.needle)
-        for v in values
-    ]
+    values, addressed = _settle(values, instructions)
     foreign = [v for v in values if v.telling and v.origin is not Origin.TASK]
     best = instructions.best([v.needle for v in foreign])
     decisive_addressed = any(v.decisive and a for v, a in zip(values, addressed, strict=True))
     told = any(v.telling and a for v, a in zip(values, addressed, strict=True))
     named = sum(v.origin is Origin.TASK and len(v.needle) > 2 for v in values)
-    asked = asking.is_asked(values_named=named, rivalled=best is not None) and not (
+    rivalled = best is not None and (best.values > 0 or not asking.hands_over())
+    asked = asking.is_asked(values_named=named, rivalled=rivalled) and not (
         told and best is not None and best.values > 0 and best.verb
     )
     asked = asked or instructions.is_delegated_operation()
@@ -123,6 +122,29 @@ def _conclude(
         sentence=instructions.quote(guilty) if guilty else "",
         sentence_source=guilty.source if guilty else -1,
     )
+
+
+def _settle(values: list[Value], instructions: Instructions) -> tuple[list[Value], list[bool]]:
+    """Returns the values at home, and which of them only ever stand where something is asked for.
+
+    A value whose first source only asks for something about it may stand plainly in a later one:
+    that is its home, but it stays as untrusted as where it came first. Both are told from the
+    texts alone, never from trust: less trust can so never move a value to a better place.
+    """
+    settled: list[Value] = []
+    addressed: list[bool] = []
+    for value in values:
+        if value.source <= 0:
+            settled.append(value)
+            addressed.append(False)
+            continue
+        home = instructions.home_of(value.source, value.needle)
+        if home is not None and home.source != value.source:
+            origin = max(value.origin, instructions.origin_of(home.source), key=_RANK.__getitem__)
+            value = replace(value, source=home.source, start=home.start, origin=origin)
+        settled.append(value)
+        addressed.append(home is None and value.origin is Origin.UNTRUSTED)
+    return settled, addressed
 
 
 def _instructor(guilty: Candidate | None, *, asked: bool, addressed: bool) -> Instructor:
@@ -249,7 +271,20 @@ class _Finder:
                             argument, form, index, start, decisive=decisive, telling=telling
                         )
                         return True
-        self._append(argument, forms[0], -1, 0, decisive=decisive, telling=telling)
+        return self._look_wrapped(argument, forms[0], decisive=decisive, telling=telling)
+
+    def _look_wrapped(self, argument: str, form: str, *, decisive: bool, telling: bool) -> bool:
+        """The same for a text of several words that a source may have wrapped."""
+        if " " in form or "\n" in form:
+            for index, text in enumerate(self._texts):
+                start, length = text.find_wrapped(form)
+                if start >= 0:
+                    found = text.low[start : start + length]
+                    self._append(argument, found, index, start, decisive=decisive, telling=telling)
+                    return True
+        # with no labels, what is found nowhere and points nowhere is a setting, not a target
+        decisive = decisive and (bool(self._labelled) or points_somewhere(form))
+        self._append(argument, form, -1, 0, decisive=decisive, telling=telling)
         return False
 
     def _append(

@@ -106,6 +106,28 @@ class Text:
             start = at + 1
         return -1
 
+    def find_wrapped(self, needle: str) -> tuple[int, int]:
+        """Returns where a text of several words stands whatever white space is between them.
+
+        (-1, 0) where it does not; each of the first places of its first word is tried.
+        """
+        head, *rest = needle.split()
+        low, at = self.low, self.low.find(head)
+        for _ in range(OCCURRENCES_MAX):
+            if at < 0:
+                break
+            end = at + len(head)
+            for word in rest:
+                while end < len(low) and low[end].isspace():
+                    end += 1
+                if not low.startswith(word, end):
+                    break
+                end += len(word)
+            else:
+                return at, end - at
+            at = low.find(head, at + 1)
+        return -1, 0
+
     def cuts(self) -> list[int]:
         """Returns the starts of all sentences, the first 0, and the text's end."""
         if self._cuts is None:
