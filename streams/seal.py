@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from hashlib import sha256
-from importlib import metadata
 
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.kafka_log import KafkaLog
@@ -20,6 +19,7 @@ from agentguard.contracts.records import Role
 from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
 from agentguard.pipeline.seal_plan import read_plan
 from agentguard.pipeline.sealing import Sealer, SealPorts
+from agentguard.resources import build_version
 
 # Few large fetches instead of one for each record: a third less work here and in the broker.
 LAZY = {"fetch.min.bytes": 262_144, "fetch.wait.max.ms": 150}
@@ -49,7 +49,7 @@ def main() -> int:
         cluster=plan.cluster,
         process=f"seal-{os.getpid()}",
         role=Role.SEAL,
-        build=metadata.version("agentguard"),
+        build=build_version(),
         config_digest=sha256(ports.signer.public_key).digest(),
     )
     beats = Heartbeats(log.writer("seal-heartbeat"), codec, clock, identity)

@@ -367,9 +367,7 @@ class Caller:
         heads = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
         return Reply(sent[0]["status"], heads, b"".join(m["body"] for m in sent[1:]))
 
-    async def post(
-        self, path: str, body: Any, *, agent: str = "alice", **options: Any
-    ) -> Reply:
+    async def post(self, path: str, body: Any, *, agent: str = "alice", **options: Any) -> Reply:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = options.pop("headers", None) or self.headers(agent)
         return await self.send("POST", path, raw, headers=headers, **options)
