@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from hashlib import sha256
 
+from agentguard import __version__
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.mldsa_signer import MlDsaSigner, MlDsaVerifier
@@ -19,7 +19,6 @@ from agentguard.contracts.records import Role
 from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
 from agentguard.pipeline.seal_plan import read_plan
 from agentguard.pipeline.sealing import Sealer, SealPorts
-from agentguard.resources import build_version
 
 # Few large fetches instead of one for each record: a third less work here and in the broker.
 LAZY = {"fetch.min.bytes": 262_144, "fetch.wait.max.ms": 150}
@@ -47,9 +46,9 @@ def main() -> int:
     plan = read_plan(ports, settings.genesis_digest)
     identity = ProcessIdentity(
         cluster=plan.cluster,
-        process=f"seal-{os.getpid()}",
+        process="seal",
         role=Role.SEAL,
-        build=build_version(),
+        build=__version__,
         config_digest=sha256(ports.signer.public_key).digest(),
     )
     beats = Heartbeats(log.writer("seal-heartbeat"), codec, clock, identity)

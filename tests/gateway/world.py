@@ -418,13 +418,13 @@ async def running(world: World, *, is_ready: bool = True) -> AsyncIterator[Calle
 
 async def until_ready(caller: Caller) -> None:
     async with asyncio.timeout(10):
-        while (await caller.send("GET", "/readyz")).status != 200:
+        while (await caller.send("GET", "/readyz")).status != 200:  # noqa: ASYNC110  an answer, not an event
             await asyncio.sleep(0.005)
 
 
 async def until(condition: Callable[[], Any]) -> Any:
     """Waits for something that another thread or task brings about; gives up after 10 s."""
     async with asyncio.timeout(10):
-        while not (found := condition()):
+        while not (found := condition()):  # noqa: ASYNC110  other threads bring it about
             await asyncio.sleep(0.005)
         return found
