@@ -16,3 +16,9 @@ def resource(*parts: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"package data `{'/'.join(parts)}` is missing")
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Returns every file below a folder by its path within it, separated by `/`."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}

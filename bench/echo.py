@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from agentguard.adapters.kafka_log import KafkaLog  # noqa: E402
-from agentguard.cli.locate import read_platform  # noqa: E402
 from agentguard.contracts.ports import TopicPartition  # noqa: E402
+from agentguard.local.platform_files import read_platform  # noqa: E402
 
 THERE, BACK = "bench.requests", "bench.decisions"
 PARTITIONS = 12

@@ -12,16 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from agentguard.cli.locate import (
-    DataOption,
-    JsonOption,
-    data_folder,
-    read_credentials,
-    read_platform,
-)
+from agentguard.cli.locate import DataOption, JsonOption, data_folder
 from agentguard.contracts.codes import flatten
 from agentguard.contracts.errors import ConfigError, UndecodableError
 from agentguard.contracts.strict_json import encode_canonical, parse_strict
+from agentguard.local.platform_files import read_credentials, read_platform
 
 EXIT_CODES = {"allow": 0, "deny": 10, "transform": 11, "escalate": 12}
 USAGE, UNREACHABLE = 2, 3

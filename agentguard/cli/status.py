@@ -12,12 +12,13 @@ from rich.table import Table
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.system import SystemClock
-from agentguard.cli.locate import DataOption, JsonOption, Platform, data_folder, read_platform
+from agentguard.cli.locate import DataOption, JsonOption, data_folder
 from agentguard.contracts.codes import flatten
 from agentguard.contracts.errors import UndecodableError
 from agentguard.contracts.ports import TopicPartition
 from agentguard.contracts.records import Heartbeat
 from agentguard.contracts.topics import Topic
+from agentguard.local.platform_files import Platform, read_platform
 
 ALIVE_MS = 5_000
 NOT_READY = 1

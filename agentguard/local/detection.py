@@ -46,7 +46,9 @@ def sources_of(
     return tuple(found)
 
 
-def verdict_of(p: Provenance, tool: RegisterTool, c: Classification, untrusted: bool = True) -> Verdict:
+def verdict_of(
+    p: Provenance, tool: RegisterTool, c: Classification, untrusted: bool = True
+) -> Verdict:
     reads = tool.side_effect is SideEffect.READ
     usual = c.risk in (Risk.LOW, Risk.MEDIUM)
     told = p.instructed_by is Instructor.UNTRUSTED and not p.asked_by_task

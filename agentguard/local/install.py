@@ -53,6 +53,16 @@ def make_environment() -> None:
     say(f"environment  .venv made in {time.monotonic() - started:.1f} s")
 
 
+def link_checkout() -> None:
+    """Makes `import agentguard` and the command `agentguard` work from any folder."""
+    packages = next(VENV.glob("lib/python3*/site-packages"))
+    (packages / "agentguard-checkout.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+    program = VENV / "bin" / "agentguard"
+    code = "import sys; from agentguard.cli.main import main; sys.exit(main())"
+    program.write_text(f'#!/bin/sh\nexec "{PYTHON}" -P -c "{code}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+
+
 def stamp_of(name: str) -> Path:
     """Returns the file that says that a lock is installed, named by the lock's digest."""
     digest = hashlib.sha256((ROOT / "requirements" / f"{name}.lock").read_bytes()).hexdigest()
@@ -84,6 +94,7 @@ def main(names: list[str]) -> None:
     """Makes the environment, then installs the named locks in order."""
     os.umask(0o022)
     make_environment()
+    link_checkout()
     for name in names:
         install(name)
 

@@ -105,9 +105,7 @@ class Suite:
         run.perform(task, until=texts)
         first = len(run.calls)
         run.perform(injection)
-        case = self._case(
-            "injection", name, task.PROMPT, run.calls, first=first, leaked=texts
-        )
+        case = self._case("injection", name, task.PROMPT, run.calls, first=first, leaked=texts)
         yield {**case, "goal": injection.GOAL}
 
     def _case(

@@ -38,7 +38,7 @@ from agentguard.contracts.records import (
 )
 from agentguard.contracts.sections import find_section
 from agentguard.contracts.topics import Topic
-from agentguard.store.ports import Cells
+from agentguard.store.ports import Cells, Judgement
 from agentguard.store.shapes import (
     CHECKPOINTS,
     CHUNKS,
@@ -88,9 +88,14 @@ def event_time_ms(own_ms: int, log_ms: int) -> int:
 
     A record can so neither hide in a far partition nor spread a batch over many of them.
     """
-    log = min(max(log_ms, 0), TIME_MS_MAX)
-    own = min(max(own_ms, 0), TIME_MS_MAX)
+    log = storable_time_ms(log_ms)
+    own = storable_time_ms(own_ms)
     return own if abs(own - log) <= DAY_MS else log
+
+
+def storable_time_ms(time_ms: int) -> int:
+    """Returns a time that a record names, cut to what the store's type holds."""
+    return min(max(time_ms, 0), TIME_MS_MAX)
 
 
 def stub_row(record: LogRecord, leaf: bytes, problem: str, *, keep_payload: bool = True) -> Row:
@@ -185,8 +190,9 @@ def decision_row(
         seen.failure, {f.name: f.value for f in core.facts}, [c.counter for c in core.charges],
         [c.amount for c in core.charges], core.transform is not None,
         grant.secret_hash.hex() if grant else "", grant.authorization_details if grant else "",
-        grant.expires_at_ms if grant else 0, core.approval.group if core.approval else "",
-        _or_none(core.retry_of), decided, max(decided - src.accepted_at_ms, 0),
+        storable_time_ms(grant.expires_at_ms) if grant else 0,
+        core.approval.group if core.approval else "", _or_none(core.retry_of),
+        storable_time_ms(decided), storable_time_ms(decided - src.accepted_at_ms),
         {s.stage: s.us for s in measured.stages}, measured.cache, measured.lane,
         measured.worker, versions.decisions_offset, versions.signal_offset,
         versions.control_offset, versions.release, versions.bundle_digest.hex(),
@@ -220,9 +226,7 @@ def command_row(
     signed: SignedCommand,
     body: CommandBody | None,
     *,
-    accepted: bool,
-    rejection: str,
-    problem: str = "",
+    verdict: Judgement,
 ) -> Row:
     """Returns the row of a control command with the fold's verdict. `body` None: unreadable."""
     time_ms = event_time_ms(record.timestamp_ms, record.timestamp_ms)
@@ -231,19 +235,19 @@ def command_row(
         tenant_of(body),
         command.mode,
         signed.type,
-        accepted,
-        rejection,
+        verdict.accepted,
+        verdict.code,
         signed.scope,
         signed.scope_version,
         signed.audience,
         signed.fold_min,
-        min(max(signed.not_before_ms, 0), TIME_MS_MAX),
-        min(max(signed.not_after_ms, 0), TIME_MS_MAX),
+        storable_time_ms(signed.not_before_ms),
+        storable_time_ms(signed.not_after_ms),
         [s.key_id for s in command.signatures],
         command_digest(command.signed).hex(),
         body_json(body),
     )
-    return _row(COMMANDS, time_ms, (*_place(record, leaf, problem=problem), *own))
+    return _row(COMMANDS, time_ms, (*_place(record, leaf), *own))
 
 
 def dead_letter_row(record: LogRecord, leaf: bytes, letter: DeadLetter) -> Row:
@@ -304,7 +308,7 @@ def _request_row(record: LogRecord, leaf: bytes, request: AgentRequest) -> Row:
     cells: Cells = (
         *_place(record, leaf), time_ms, request.tenant, request.agent_id,
         UUID(bytes=request.request_id), request.tool, request.session_id, request.environment,
-        request.dry_run, min(max(request.deadline_ms, 0), TIME_MS_MAX), request.task_voucher,
+        request.dry_run, storable_time_ms(request.deadline_ms), request.task_voucher,
         request.on_behalf_of or "", request.approval_id or "",
         [r.id.hex() for r in request.outcome_refs], request.traceparent or "",
         request.decisions_floor,
@@ -380,7 +384,7 @@ def _place(
     record: LogRecord, leaf: bytes, *, problem: str = "", payload: bytes | None = None
 ) -> Cells:
     body = (record.value or b"") if payload is None else payload
-    log_ms = min(max(record.timestamp_ms, 0), TIME_MS_MAX)
+    log_ms = storable_time_ms(record.timestamp_ms)
     return (record.topic, record.partition, record.offset, leaf, body, log_ms, problem)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from agentguard.contracts.ports import LogRecord
 from agentguard.contracts.topics import Topic
+from agentguard.store.ports import Cells
 
 
 class Shape(NamedTuple):
@@ -95,3 +97,49 @@ STUBS = {
     topic: Shape(tables[0], (*_PLACE, "src_time" if topic == Topic.DECISIONS else "event_time"))
     for topic, tables in TABLES_OF.items()
 }
+
+# tables that keep one row a key: the sink's own, and current state from accepted commands
+PROGRESS = Shape("sink_progress", ("topic", "topic_id", "partition", "next_offset"))
+AGENTS = Shape("agents_all", (
+    "tenant", "agent_id", "rev", "status", "owner", "version", "roles", "capabilities",
+    "risk_profile", "attestation", "credential_id", "expires_at", "registered_at",
+))  # fmt: skip
+TOOLS = Shape("tools_all", (
+    "tenant", "tool", "rev", "status", "server", "version", "description", "schema_json", "pin",
+    "operation", "side_effect", "categories", "decisive_arguments", "output_trust", "scopes",
+    "resource", "registered_at",
+))  # fmt: skip
+POLICIES = Shape("policies_all", (
+    "sequence", "rev", "mode", "bundle_digest", "previous_digest", "rollback_of", "expires_at",
+    "activated_at",
+))  # fmt: skip
+
+
+class Place(NamedTuple):
+    """The first cells of every row of a log table."""
+
+    topic: str
+    partition: int
+    offset: int
+    leaf_hash: bytes
+    payload: bytes
+    log_ms: int
+    problem: str
+
+    def record(self) -> LogRecord:
+        """Returns the record of this place as far as a row tells it."""
+        return LogRecord(
+            self.topic, self.partition, self.offset, None, self.payload or None, self.log_ms
+        )
+
+
+def place_of(cells: Cells) -> Place:
+    """Returns the place that a row of a log table begins with."""
+    match cells[: len(_PLACE)]:
+        case (
+            str(topic), int(partition), int(offset), bytes(leaf), bytes(payload), int(log_ms),
+            str(problem),
+        ):  # fmt: skip
+            return Place(topic, partition, offset, leaf, payload, log_ms, problem)
+        case _:
+            raise TypeError("a row of a log table begins with its place")
