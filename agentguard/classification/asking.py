@@ -27,7 +27,9 @@ _DO: Final = frozenset(
         "take",
     ]
 )
-_MAKE: Final = frozenset("make do perform process initiate carry handle complete proceed".split())
+_MAKE: Final = frozenset(
+    ["make", "do", "perform", "process", "initiate", "carry", "handle", "complete", "proceed"]
+)
 _HANDED_OVER: Final = frozenset(
     [
         "task",

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, NamedTuple
+
+import msgspec
 
 from agentguard.classification.arithmetic import derivation, numbers_in
 from agentguard.classification.text import Text
@@ -53,6 +56,32 @@ class Value:
     addressed: bool = False
 
 
+def is_labelled(tool: RegisterTool) -> bool:
+    """Returns whether somebody chose the decisive arguments.
+
+    Where nobody did, all are decisive, and a registration lists every one that its schema names.
+    """
+    return bool(tool.decisive_arguments) and not _properties(tool.schema_json) <= frozenset(
+        tool.decisive_arguments
+    )
+
+
+class _Schema(msgspec.Struct, frozen=True):
+    properties: dict[str, msgspec.Raw] = {}
+
+
+# where a schema names no argument, somebody chose what is listed
+_UNNAMED: Final = frozenset(["?"])
+
+
+@lru_cache(maxsize=1024)
+def _properties(schema_json: str) -> frozenset[str]:
+    try:
+        return frozenset(msgspec.json.decode(schema_json, type=_Schema).properties) or _UNNAMED
+    except msgspec.MsgspecError:
+        return _UNNAMED
+
+
 class _Aim(NamedTuple):
     """What is looked for: for which argument, and what finding it would mean."""
 
@@ -69,7 +98,8 @@ class Finder:
     ) -> None:
         self._sources = sources
         self._texts = texts
-        self._labelled = frozenset(tool.decisive_arguments)
+        self._decisive = frozenset(tool.decisive_arguments)
+        self._labelled = is_labelled(tool)
         self._numbers: list[list[float]] | None = None
         self.found: list[Value] = []
         self.too_many = False
@@ -84,9 +114,9 @@ class Finder:
 
     def _is_decisive(self, argument: str) -> bool:
         """Without labels every argument decides, but what only proves who calls."""
-        if self._labelled:
-            return argument in self._labelled
-        return not names_credential(argument)
+        if self._decisive and argument not in self._decisive:
+            return False
+        return self._labelled or not names_credential(argument)
 
     def _add(self, leaf: Leaf) -> None:
         argument, value = leaf
@@ -100,7 +130,7 @@ class Finder:
 
     def _add_number(self, argument: str, value: float, *, decisive: bool) -> None:
         small = abs(value) < _SMALL_NUMBER
-        decisive = decisive and (bool(self._labelled) or not small)
+        decisive = decisive and (self._labelled or not small)
         found = self._look(_Aim(argument, decisive, not small), number_forms(value))
         if not found and decisive:
             self._work_out(float(value))
@@ -153,7 +183,7 @@ class Finder:
         """A date or time may be worked out from words like "tomorrow" in the task."""
         if self._look(_Aim(argument, decisive, False), forms):
             return
-        decisive = decisive and bool(self._labelled)
+        decisive = decisive and self._labelled
         relative = bool(self._texts) and not RELATIVE_DATES.isdisjoint(self._texts[0].words())
         self.found[-1] = replace(
             self.found[-1],
@@ -183,7 +213,7 @@ class Finder:
                     self._append(aim, text.low[start : start + length], index, start)
                     return True
         # with no labels, what is found nowhere and points nowhere is a setting, not a target
-        decisive = aim.decisive and (bool(self._labelled) or points_somewhere(form))
+        decisive = aim.decisive and (self._labelled or points_somewhere(form))
         self._append(aim._replace(decisive=decisive), form, -1, 0)
         return False
 
