@@ -61,9 +61,9 @@ class RegorusEngine:
 
     def _ask(self, document: str) -> str:
         engine = getattr(self._threads, "engine", None)
-        if engine is None:
-            engine = self._threads.engine = self._make()
         try:
+            if engine is None:
+                engine = self._threads.engine = self._make()
             engine.set_input_json(document)
             return str(engine.eval_rule_as_json(ENTRY_POINT))
         except _STOPS:

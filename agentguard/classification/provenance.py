@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agentguard.classification.asking import Asking
@@ -16,11 +16,13 @@ from agentguard.classification.values import (
     RELATIVE_DATES,
     Leaf,
     date_forms,
+    is_account,
     is_prose,
     is_specific,
     leaves_of,
     number_forms,
     parts_of,
+    points_somewhere,
     specifics_of,
     text_forms,
     time_forms,
@@ -91,29 +93,33 @@ def _conclude(
     incomplete: bool,
     too_many: bool,
 ) -> Provenance:
-    addressed = [
-        v.origin is Origin.UNTRUSTED and instructions.is_only_addressed(v.source, v.needle)
-        for v in values
-    ]
+    values, addressed = _settle(values, instructions)
     foreign = [v for v in values if v.telling and v.origin is not Origin.TASK]
     best = instructions.best([v.needle for v in foreign])
     decisive_addressed = any(v.decisive and a for v, a in zip(values, addressed, strict=True))
-    told = any(v.telling and a for v, a in zip(values, addressed, strict=True))
+    told = not instructions.reads and any(
+        v.telling and a for v, a in zip(values, addressed, strict=True)
+    )
     named = sum(v.origin is Origin.TASK and len(v.needle) > 2 for v in values)
-    asked = asking.is_asked(values_named=named, rivalled=best is not None) and not (
+    rivalled = best is not None and (best.values > 0 or not asking.hands_over())
+    asked = asking.is_asked(values_named=named, rivalled=rivalled) and not (
         told and best is not None and best.values > 0 and best.verb
     )
     asked = asked or instructions.is_delegated_operation()
     origins = [v.origin for v in values if v.decisive]
     worst = max(origins, key=_RANK.__getitem__, default=Origin.TASK)
-    unaccounted = {v.source for v in values if v.decisive and v.origin is Origin.UNTRUSTED}
+    unaccounted = [
+        (v, a)
+        for v, a in zip(values, addressed, strict=True)
+        if v.decisive and v.origin is Origin.UNTRUSTED
+    ]
     guilty = best if decisive_addressed or not asked else None
     return Provenance(
         asked_by_task=asked,
         decisive=Origin.NOWHERE if too_many else worst,
         decisive_addressed=decisive_addressed,
         source_named_by_task=bool(unaccounted)
-        and all(instructions.is_named(source) for source in unaccounted),
+        and all(instructions.is_named(v.source, v.start, addressed=a) for v, a in unaccounted),
         instructed_by=_instructor(guilty, asked=asked, addressed=decisive_addressed),
         incomplete=incomplete,
         arguments=tuple(
@@ -123,6 +129,29 @@ def _conclude(
         sentence=instructions.quote(guilty) if guilty else "",
         sentence_source=guilty.source if guilty else -1,
     )
+
+
+def _settle(values: list[Value], instructions: Instructions) -> tuple[list[Value], list[bool]]:
+    """Returns the values at home, and which of them only ever stand where something is asked for.
+
+    A value whose first source only asks for something about it may stand plainly in a later one:
+    that is its home, but it stays as untrusted as where it came first. Both are told from the
+    texts alone, never from trust: less trust can so never move a value to a better place.
+    """
+    settled: list[Value] = []
+    addressed: list[bool] = []
+    for value in values:
+        if value.source <= 0:
+            settled.append(value)
+            addressed.append(False)
+            continue
+        home = instructions.home_of(value.source, value.needle)
+        if home is not None and home.source != value.source:
+            origin = max(value.origin, instructions.origin_of(home.source), key=_RANK.__getitem__)
+            value = replace(value, source=home.source, start=home.start, origin=origin)
+        settled.append(value)
+        addressed.append(home is None and value.origin is Origin.UNTRUSTED)
+    return settled, addressed
 
 
 def _instructor(guilty: Candidate | None, *, asked: bool, addressed: bool) -> Instructor:
@@ -249,7 +278,21 @@ class _Finder:
                             argument, form, index, start, decisive=decisive, telling=telling
                         )
                         return True
-        self._append(argument, forms[0], -1, 0, decisive=decisive, telling=telling)
+        return self._look_wrapped(argument, forms[0], decisive=decisive, telling=telling)
+
+    def _look_wrapped(self, argument: str, form: str, *, decisive: bool, telling: bool) -> bool:
+        """The same for a text of several words that a source may have wrapped."""
+        wrapped = " " in form or "\n" in form
+        if wrapped or is_account(form):
+            for index, text in enumerate(self._texts):
+                start, length = text.find_wrapped(form) if wrapped else text.find_spaced(form)
+                if start >= 0:
+                    found = text.low[start : start + length]
+                    self._append(argument, found, index, start, decisive=decisive, telling=telling)
+                    return True
+        # with no labels, what is found nowhere and points nowhere is a setting, not a target
+        decisive = decisive and (bool(self._labelled) or points_somewhere(form))
+        self._append(argument, form, -1, 0, decisive=decisive, telling=telling)
         return False
 
     def _append(

@@ -153,6 +153,16 @@ def is_specific(text: str) -> bool:
     return _SPECIFIC.fullmatch(text) is not None
 
 
+def is_account(text: str) -> bool:
+    """Returns whether a text is an account, card or phone number, which people write in groups."""
+    return 8 <= len(text) <= 40 and text.isalnum() and sum(c.isdigit() for c in text) > 5
+
+
+def points_somewhere(text: str) -> bool:
+    """Returns whether a text may name a target: an address, path, number or identifier."""
+    return sum(c.isdigit() for c in text) > 2 or any(c in text for c in "@/\\") or is_specific(text)
+
+
 def number_forms(value: int | float) -> list[str]:
     """Returns the ways a number may be written in a text, the likeliest first."""
     text = value.text if isinstance(value, JsonNumber) else str(value)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -33,9 +34,9 @@ def command(
 ) -> None:
     """Start broker, gateway, decision lane, sealer and store; Ctrl-C or SIGTERM stops cleanly."""
     # imported here: the other verbs work without the platform's packages
+    from agentguard.cli.tour import Tour
     from agentguard.local.show import NewcomersShow
     from agentguard.local.steps import Steps
-    from agentguard.local.tour import finish_tour
     from agentguard.local.up import EmbeddedPlatform, open_log
 
     settings = load_settings()
@@ -54,7 +55,7 @@ def command(
         if show is not None:
             log = open_log(found, "control")
             writer = platform.control_writer(log)
-            show.register(writer, platform.founders())
+            show.register(writer, platform.founding.founders)
             writer.close()
             log.close()
             show.first_calls()
@@ -63,7 +64,11 @@ def command(
             platform.start_store()
         if show is not None and not stop.is_set():
             show.everything(_progress(as_json))
-            finish_tour(platform, steps, has_store=has_store)
+            tour = Tour(platform, steps)
+            tour.prove(show.first_request_id)
+            if has_store:
+                tour.ask_store()
+            tour.tamper()
         addresses = {
             "ready": True,
             "gateway": found.gateway,
@@ -113,7 +118,7 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _progress(quiet: bool):  # noqa: ANN202
+def _progress(quiet: bool) -> Callable[[int, int], None]:
     from rich.progress import Progress
 
     if quiet or not sys.stdout.isatty():

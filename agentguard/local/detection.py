@@ -46,18 +46,30 @@ def sources_of(
     return tuple(found)
 
 
-def verdict_of(p: Provenance, tool: RegisterTool, c: Classification) -> Verdict:
-    if tool.side_effect is SideEffect.READ and c.risk is Risk.LOW:
-        return Verdict.ALLOW
-    if p.decisive_addressed or (p.instructed_by is Instructor.UNTRUSTED and not p.asked_by_task):
+def verdict_of(
+    p: Provenance, tool: RegisterTool, c: Classification, untrusted: bool = True
+) -> Verdict:
+    reads = tool.side_effect is SideEffect.READ
+    usual = c.risk in (Risk.LOW, Risk.MEDIUM)
+    told = p.instructed_by is Instructor.UNTRUSTED and not p.asked_by_task
+    if not reads and (told or p.decisive_addressed):
         return Verdict.DENY
+    if not usual:
+        return Verdict.ESCALATE
+    if reads:
+        staged = (told or p.decisive_addressed) and c.risk is Risk.MEDIUM
+        return Verdict.ESCALATE if staged else Verdict.ALLOW
     if not p.asked_by_task:
         return Verdict.ESCALATE
-    if p.decisive in (Origin.TASK, Origin.TRUSTED):
-        return Verdict.ALLOW
-    if p.decisive is Origin.UNTRUSTED and p.source_named_by_task:
-        return Verdict.ALLOW
-    return Verdict.ESCALATE
+    match p.decisive:
+        case Origin.TASK | Origin.TRUSTED:
+            return Verdict.ALLOW
+        case Origin.UNTRUSTED:
+            return Verdict.ALLOW if p.source_named_by_task else Verdict.ESCALATE
+        case Origin.NOWHERE:
+            plain = tool.side_effect in (SideEffect.WRITE, SideEffect.UNKNOWN)
+            ok = plain and not untrusted and not p.incomplete
+            return Verdict.ALLOW if ok else Verdict.ESCALATE
 
 
 def judge(task, call: SampleCall, history, tools, incomplete=False):
@@ -66,4 +78,4 @@ def judge(task, call: SampleCall, history, tools, incomplete=False):
     k = Call(tool=call.tool, parameters=call.arguments, task=task)
     p = trace(k, tool, src, incomplete=incomplete)
     c = classify(k, tool, provenance=p, history=HistoryFacts(), extracted=ExtractedFacts())
-    return verdict_of(p, tool, c), p, c
+    return verdict_of(p, tool, c, any(x.origin is Origin.UNTRUSTED and x.text for x in src)), p, c

@@ -73,6 +73,8 @@ class NewcomersShow:
         self._steps = steps
         self._samples = load(up.platform.tenant)
         self._tokens: dict[str, str] = {}
+        self.first_request_id = ""
+        """The id of the first call that was shown."""
 
     def register(self, writer: ControlWriter, signers: tuple[NamedSigner, ...]) -> None:
         """Registers the sample's tools and one agent a suite, where the log does not hold them."""
@@ -96,6 +98,7 @@ class NewcomersShow:
         """Shows an injected call stopped and its twin allowed."""
         injected, twin = show(self._samples)
         answer = self._ask(injected)
+        self.first_request_id = str(answer.get("requestId", ""))
         self._steps.say("first call", f"decided {self._steps.elapsed_s():.1f} s after the start")
         self._print(injected, answer)
         self._print(twin, self._ask(twin))

@@ -86,6 +86,7 @@ class EmbeddedPlatform:
         self._broker: Broker | None = None
         self._watcher = threading.Thread(target=self._watch_broker, name="broker", daemon=True)
         self._platform: Platform | None = None
+        self._founding: Founding | None = None
 
     @property
     def platform(self) -> Platform:
@@ -93,6 +94,13 @@ class EmbeddedPlatform:
         if self._platform is None:
             raise StartError("the platform was not started")
         return self._platform
+
+    @property
+    def founding(self) -> Founding:
+        """The folder's keys; known once started."""
+        if self._founding is None:
+            raise StartError("the platform was not started")
+        return self._founding
 
     def start(self) -> Platform:
         """Starts everything but the store.
@@ -103,7 +111,7 @@ class EmbeddedPlatform:
         self._lock.take()
         secrets = self._keep_secrets()
         broker = self._start_broker(secrets)
-        founding = found(
+        founding = self._founding = found(
             self.data,
             entropy=self._entropy,
             clock=self._clock,

@@ -76,10 +76,6 @@ def _table(text: str, found: Found) -> None:
         found.tables[table] = None
 
 
-def _secret(text: str, found: Found) -> None:
-    found.has_secret = found.has_secret or bool(text)
-
-
 def _nothing(text: str, found: Found) -> None:
     del text, found
 
@@ -92,7 +88,7 @@ EXTRACTORS: Final[Mapping[str, Callable[[str, Found], None]]] = {
     "currency": _currency,
     "command": _command,
     "table": _table,
-    "secret": _secret,
+    "secret": _nothing,
     "text": _nothing,
 }
 
@@ -163,7 +159,7 @@ def extractor_of(tool: RegisterTool, argument: str) -> str:
 def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFacts:
     """Returns the typed values of a call's parameters.
 
-    Every text leaf is also searched for URLs (hosts) and secrets, whatever its extractor.
+    Every text leaf is also searched for URLs (hosts) and for secrets that have no business in it.
     Raises `UndecodableError` where a registration names an extractor that does not exist or an
     amount cannot be read as a number, and where there are too many leaves: the caller denies.
     """
@@ -180,7 +176,8 @@ def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFact
                 raise UndecodableError("the parameters hold too many values")
             if text:
                 read(text, found)
-                _search(text, found)
+                # where a secret belongs, finding one says nothing
+                _search(text, found, is_secret_expected=kind == "secret")
     return ExtractedFacts(
         amount_minor=money.total_minor(found.amounts, found.currency),
         currency=found.currency or money.first_currency(found.amounts),
@@ -194,11 +191,11 @@ def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFact
     )
 
 
-def _search(text: str, found: Found) -> None:
+def _search(text: str, found: Found, *, is_secret_expected: bool) -> None:
     if "://" in text:
         for host in normalise.hosts_in(text):
             found.hosts[host] = None
-    if not found.has_secret:
+    if not (found.has_secret or is_secret_expected):
         found.has_secret = shell.holds_secret(text)
 
 

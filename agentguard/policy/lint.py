@@ -137,19 +137,30 @@ def _module_findings(module: _Module, functions: frozenset[str]) -> Iterator[str
         yield "is not Rego version 1"
     if not (module.package + ".").startswith(ROOT + "."):
         yield f"package `{module.package}` lies outside `{ROOT}`"
-    aliases: dict[str, str] = {}
-    for imported in module.imports:
-        path = _dotted(imported["refr"]) or "?"
-        if path != "rego.v1" and not path.startswith(f"data.{ROOT}."):
-            yield f"imports `{path}`"
-        # an import without an alias goes by its last part
-        alias = imported.get("as")
-        name = str(_array(alias)[-1]) if isinstance(alias, list) else path.rsplit(".", 1)[-1]
-        aliases[name] = path
+    for function in sorted(module.functions):
+        name = function.removeprefix(f"data.{module.package}.")
+        if name in BUILTINS:
+            yield f"gives the builtin `{name}` another meaning"
+    imported: dict[str, str] = {}
+    for item in module.imports:
+        path = _dotted(item["refr"]) or "?"
+        if item.get("as") or (path != "rego.v1" and not path.startswith(f"data.{ROOT}.")):
+            yield f"imports `{path}`, or under another name"
+        imported[path.rsplit(".", 1)[-1]] = path
+    known = functions | {f"data.{module.package}.{b}" for b in BUILTINS}
     for rule in module.body:
         yield from _default_findings(_object(rule))
         for node in _walk(rule):
-            yield from _node_findings(node, module, functions, aliases)
+            yield from _node_findings(node, module.package, known, imported)
+    yield from _data_findings(module.body)
+
+
+def _data_findings(body: Sequence[Node]) -> Iterator[str]:
+    """Yields a finding where `data` is used other than as `data.agentguard` written out."""
+    used = sum(_variable(node) == "data" for rule in body for node in _walk(rule))
+    plain = sum(_dotted(node) == f"data.{ROOT}" for rule in body for node in _walk(rule))
+    if used != plain:
+        yield f"reads `data` other than as `data.{ROOT}`"
 
 
 def _default_findings(rule: Mapping[str, Node]) -> Iterator[str]:
@@ -160,31 +171,25 @@ def _default_findings(rule: Mapping[str, Node]) -> Iterator[str]:
 
 
 def _node_findings(
-    node: dict[str, Node],
-    module: _Module,
-    functions: frozenset[str],
-    aliases: Mapping[str, str],
+    node: dict[str, Node], package: str, known: frozenset[str], imported: Mapping[str, str]
 ) -> Iterator[str]:
     if node.get("with_mods"):
         yield "uses `with`, which replaces what a rule sees"
     if "Call" in node:
         name = _dotted(_object(node["Call"])["fcn"]) or "?"
-        local = f"data.{module.package}.{name}"
-        if not ({name, local, aliases.get(name, "")} & functions or name in BUILTINS):
+        if known.isdisjoint((name, f"data.{package}.{name}", imported.get(name, name))):
             yield f"calls `{name}`"
-    if "NotExpr" in node and any("Call" in n and _reads_input(n["Call"]) for n in _walk(node)):
-        # undefined in one engine and true in another: bind the value first
-        yield "negates a function of the input"
-    if "RefBrack" in node and _dotted(_object(node["RefBrack"])["refr"]) == "data":
-        yield "reads `data` by a name that is not written out"
-    if "RefDot" in node:
-        path = _dotted(node)
-        if path is not None and path.startswith("data.") and path.split(".")[1] != ROOT:
-            yield f"reads `{path}`"
+    if "NotExpr" in node and any("Call" in n and _holds_reference(n["Call"]) for n in _walk(node)):
+        # a missing member makes this undefined in one engine and true in another
+        yield "negates a function of something looked up: bind the value first"
 
 
-def _reads_input(node: Node) -> bool:
-    return any(_variable(n) == "input" for n in _walk(node))
+def _holds_reference(call: Node) -> bool:
+    parameters = _object(call)["params"]
+    return any(
+        "RefDot" in n or "RefBrack" in n or _variable(n) in ("input", "data")
+        for n in _walk(parameters)
+    )
 
 
 def _walk(node: Node) -> Iterator[dict[str, Node]]:

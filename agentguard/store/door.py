@@ -118,21 +118,20 @@ class Door:
     def __init__(self, queries: Queries, user: DoorUser, status: DoorStatus) -> None:
         self._queries = queries
         self._user = user
-        self._status = status
         self._slots = asyncio.Semaphore(QUERY_SLOTS_MAX)
         self._waiting = 0
         self.asked = 0
         self.refused = 0
         self.fault = self_test(queries)
+        shut = DoorStatus(
+            not_ready=lambda: self.fault or status.not_ready(), metrics=status.metrics
+        )
         self.app = Starlette(
             routes=[
                 Route("/", self._handle, methods=["GET", "POST"]),
-                Route("/ping", _ok),
                 Route("/replicas_status", _ok),
-                Route("/healthz", _ok),
-                Route("/readyz", self._ready),
-                Route("/metrics", self._metrics),
                 Route("/openapi.json", _openapi),
+                *_health_routes(shut),
             ]
         )
 
@@ -193,15 +192,29 @@ class Door:
         is_right = hmac.compare_digest(digest, self._user.password_sha256)
         return name if is_known and is_right else None
 
-    async def _ready(self, request: Request) -> Response:
+
+def health_app(status: DoorStatus) -> Starlette:
+    """Returns what a store process answers that has no door, because its server has one."""
+    return Starlette(routes=_health_routes(status))
+
+
+def _health_routes(status: DoorStatus) -> list[Route]:
+    async def ready(request: Request) -> Response:
         del request
-        reason = self.fault or self._status.not_ready()
+        reason = status.not_ready()
         body = {"ready": not reason, "reason": reason}
         return JSONResponse(body, status_code=503 if reason else 200)
 
-    async def _metrics(self, request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         del request
-        return PlainTextResponse(self._status.metrics(), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(status.metrics(), media_type="text/plain; version=0.0.4")
+
+    return [
+        Route("/ping", _ok),
+        Route("/healthz", _ok),
+        Route("/readyz", ready),
+        Route("/metrics", metrics),
+    ]
 
 
 class _Blocks(StreamingResponse):

@@ -183,7 +183,7 @@ deny contains {
 	"id": "baseline.risk_high",
 	"code": "approval_required",
 	"reason": "the risk of the call is high",
-	"severity": "high",
+	"severity": "medium",
 	"controls": ["ASI02"],
 	"remedy": approval,
 } if {
@@ -195,7 +195,7 @@ deny contains {
 	"id": "baseline.not_asked",
 	"code": "not_asked",
 	"reason": "the task does not ask for this operation",
-	"severity": "medium",
+	"severity": "high",
 	"controls": ["ASI01", "ASI10"],
 	"remedy": approval,
 } if {
@@ -209,7 +209,7 @@ deny contains {
 	"id": "baseline.value_untrusted",
 	"code": "value_not_accounted_for",
 	"reason": "a deciding value comes from an untrusted output that the task does not name",
-	"severity": "medium",
+	"severity": "high",
 	"controls": ["ASI01", "ASI06"],
 	"remedy": approval,
 } if {
@@ -225,7 +225,7 @@ deny contains {
 	"id": "baseline.value_nowhere",
 	"code": "value_not_accounted_for",
 	"reason": "a deciding value appears neither in the task nor in any output",
-	"severity": "medium",
+	"severity": "high",
 	"controls": ["ASI01", "ASI02"],
 	"remedy": approval,
 } if {
@@ -241,13 +241,13 @@ deny contains {
 	"id": "baseline.read_instructed",
 	"code": "not_asked",
 	"reason": "an untrusted output asks for this read and the task does not",
-	"severity": "low",
+	"severity": "medium",
 	"controls": ["ASI01"],
 	"remedy": approval,
 } if {
 	reads
 	staged
-	input.context.classification.risk_ord == 1
+	input.context.classification.risk_ord >= 1
 	unapproved
 }
 
