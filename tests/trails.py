@@ -17,7 +17,7 @@ from agentguard.contracts.ports import AnyRecord, TopicPartition
 from agentguard.contracts.topics import SEALED_TOPICS, Topic
 from agentguard.control.envelope import make_command
 from agentguard.pipeline.exporting import AuditPorts, Exporter
-from agentguard.pipeline.sealing import SealPlan, SealPorts, Sealer
+from agentguard.pipeline.sealing import Sealer, SealPlan, SealPorts
 from agentguard.resources import resource
 from tests import samples_audit as samples
 
@@ -165,6 +165,7 @@ class SealedPlatform:
             partition=partition,
             requests_chain=before,
             decisions_chain=decided,
+            verdict=r.Verdict.DENY if request.sequence % 3 else r.Verdict.ALLOW,
         )
         frame = self.codec.encode(samples.decision(self.codec.encode(core)))
         self.decisions_chain[agent] = chain_next(decided, leaf_hash(frame))
@@ -234,10 +235,16 @@ def busy_platform() -> SealedPlatform:
         if n == 2:
             platform.clock.ms += 1_000
             sealer.cycle()
+    for record in samples.door_records(platform.sequence):
+        platform.door(record, 0)
+        platform.next_sequence()
+    platform.put(Topic.SIGNALS, platform.codec.encode(samples.signal()))
     junk = b"\xc3\x01 no record of ours"
     offset = platform.put(Topic.REQUESTS, junk)
     core = samples.core_for(junk, None, offset=offset)
-    platform.put(Topic.DECISIONS, platform.codec.encode(samples.decision(platform.codec.encode(core))))
+    platform.put(
+        Topic.DECISIONS, platform.codec.encode(samples.decision(platform.codec.encode(core)))
+    )
     platform.clock.ms += 61_000
     sealer.cycle()
     return platform

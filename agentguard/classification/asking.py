@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
-from agentguard.classification.lexicon import OBJECT_FORMS, STOP_WORDS, VERBS, forms_of
-from agentguard.classification.operations import Operation, split_name
+from agentguard.classification.lexicon import STOP_WORDS, VERBS
+from agentguard.classification.operations import Operation, object_forms, split_name
 from agentguard.classification.text import Text
 
 _DO: Final = frozenset(
@@ -58,6 +59,9 @@ _DETAILS: Final = frozenset(
 _ENUMERATED: Final = frozenset({"following", "below"})
 
 
+_AROUND_NAMES: Final = "'\"()[],.;:!?"
+
+
 class Asking:
     """What one user's task asks for, as far as one operation is concerned."""
 
@@ -65,6 +69,8 @@ class Asking:
         self.task = task
         self.words = task.words()
         self._operation = operation
+        self._names: frozenset[str] | None = None
+        self._telling: frozenset[str] | None = None
         self.verb = not operation.asking.isdisjoint(self.words)
         self.objects = operation.object_hits(self._words_with_money())
 
@@ -110,6 +116,28 @@ class Asking:
         """Returns whether the task leaves the details of what it asks for to some text."""
         return not _DETAILS.isdisjoint(self.words)
 
+    def names(self) -> frozenset[str]:
+        """Returns the capitalised words of the task, in lower case: names, mostly.
+
+        A word that opens a sentence is capitalised for that alone.
+        """
+        if self._names is None:
+            raw = self.task.raw.split()
+            self._names = frozenset(
+                word.strip(_AROUND_NAMES).lower()
+                for before, word in pairwise(raw)
+                if word.lstrip(_AROUND_NAMES)[:1].isupper() and before[-1] not in ".?!:"
+            )
+        return self._names
+
+    def telling_words(self) -> frozenset[str]:
+        """Returns the words of the task that say which thing is meant."""
+        if self._telling is None:
+            self._telling = frozenset(
+                w for w in self.words if len(w) > 3 and w not in STOP_WORDS and w not in VERBS
+            )
+        return self._telling
+
     def names_tool(self, tool: str) -> bool:
         """Returns whether the task speaks of the kind of thing that a tool's output is."""
         return not kind_of(tool).isdisjoint(self.words)
@@ -118,9 +146,10 @@ class Asking:
 @lru_cache(maxsize=1024)
 def kind_of(tool: str) -> frozenset[str]:
     """Returns the words for the kind of thing that a tool's output is. Pure."""
+    words = split_name(tool)
+    verb = next((i for i, word in enumerate(words) if word in VERBS), -1)
     found: set[str] = set()
-    for word in split_name(tool):
-        if word not in STOP_WORDS and word not in VERBS:
-            found.update(forms_of(word))
-            found.update(*(forms for forms in OBJECT_FORMS if word in forms))
+    for i, word in enumerate(words):
+        if i != verb and word not in STOP_WORDS:
+            found.update(object_forms(word))
     return frozenset(found)

@@ -71,7 +71,7 @@ def _operation(name: str, operation: str, effect: SideEffect, description: str) 
     described = words_of(description[:DESCRIPTION_CHARS_MAX].casefold())
     verbs, rest = _verbs_and_rest(name_words, split_name(operation), described)
     groups = _groups(verbs, effect)
-    objects = tuple(_object_forms(word) for word in rest if word not in STOP_WORDS)
+    objects = tuple(object_forms(word) for word in rest if word not in STOP_WORDS)
     implied_words = frozenset[str]().union(*(IMPLIED_OBJECTS.get(g, ()) for g in groups))
     return Operation(
         groups=groups,
@@ -122,6 +122,7 @@ def _groups(verbs: list[str], effect: SideEffect) -> tuple[str, ...]:
     return tuple(found) or _GROUPS_OF_SIDE_EFFECT[effect]
 
 
-def _object_forms(word: str) -> frozenset[str]:
+def object_forms(word: str) -> frozenset[str]:
+    """Returns all forms of a word for a thing and of the words that people use for it."""
     own = frozenset(forms_of(word))
     return own.union(*(forms for forms in OBJECT_FORMS if word in forms))

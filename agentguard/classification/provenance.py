@@ -16,6 +16,7 @@ from agentguard.classification.values import (
     RELATIVE_DATES,
     Leaf,
     date_forms,
+    is_account,
     is_prose,
     is_specific,
     leaves_of,
@@ -96,7 +97,9 @@ def _conclude(
     foreign = [v for v in values if v.telling and v.origin is not Origin.TASK]
     best = instructions.best([v.needle for v in foreign])
     decisive_addressed = any(v.decisive and a for v, a in zip(values, addressed, strict=True))
-    told = any(v.telling and a for v, a in zip(values, addressed, strict=True))
+    told = not instructions.reads and any(
+        v.telling and a for v, a in zip(values, addressed, strict=True)
+    )
     named = sum(v.origin is Origin.TASK and len(v.needle) > 2 for v in values)
     rivalled = best is not None and (best.values > 0 or not asking.hands_over())
     asked = asking.is_asked(values_named=named, rivalled=rivalled) and not (
@@ -105,14 +108,18 @@ def _conclude(
     asked = asked or instructions.is_delegated_operation()
     origins = [v.origin for v in values if v.decisive]
     worst = max(origins, key=_RANK.__getitem__, default=Origin.TASK)
-    unaccounted = {v.source for v in values if v.decisive and v.origin is Origin.UNTRUSTED}
+    unaccounted = [
+        (v, a)
+        for v, a in zip(values, addressed, strict=True)
+        if v.decisive and v.origin is Origin.UNTRUSTED
+    ]
     guilty = best if decisive_addressed or not asked else None
     return Provenance(
         asked_by_task=asked,
         decisive=Origin.NOWHERE if too_many else worst,
         decisive_addressed=decisive_addressed,
         source_named_by_task=bool(unaccounted)
-        and all(instructions.is_named(source) for source in unaccounted),
+        and all(instructions.is_named(v.source, v.start, addressed=a) for v, a in unaccounted),
         instructed_by=_instructor(guilty, asked=asked, addressed=decisive_addressed),
         incomplete=incomplete,
         arguments=tuple(
@@ -275,9 +282,10 @@ class _Finder:
 
     def _look_wrapped(self, argument: str, form: str, *, decisive: bool, telling: bool) -> bool:
         """The same for a text of several words that a source may have wrapped."""
-        if " " in form or "\n" in form:
+        wrapped = " " in form or "\n" in form
+        if wrapped or is_account(form):
             for index, text in enumerate(self._texts):
-                start, length = text.find_wrapped(form)
+                start, length = text.find_wrapped(form) if wrapped else text.find_spaced(form)
                 if start >= 0:
                     found = text.low[start : start + length]
                     self._append(argument, found, index, start, decisive=decisive, telling=telling)

@@ -153,6 +153,11 @@ def is_specific(text: str) -> bool:
     return _SPECIFIC.fullmatch(text) is not None
 
 
+def is_account(text: str) -> bool:
+    """Returns whether a text is an account, card or phone number, which people write in groups."""
+    return 8 <= len(text) <= 40 and text.isalnum() and sum(c.isdigit() for c in text) > 5
+
+
 def points_somewhere(text: str) -> bool:
     """Returns whether a text may name a target: an address, path, number or identifier."""
     return sum(c.isdigit() for c in text) > 2 or any(c in text for c in "@/\\") or is_specific(text)

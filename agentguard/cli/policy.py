@@ -19,10 +19,9 @@ from agentguard.control.state import NO_DIGEST
 from agentguard.local.bundles import find_bundle, put_bundle
 from agentguard.local.control_writer import Order
 from agentguard.policy.release import MANIFEST_NAME, build_bundle, make_manifest, read_bundle
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 
 DAY_MS = 86_400_000
-SUFFIXES = (".rego", ".cedar", ".json", ".cedarschema")
 
 app = typer.Typer(help="Release policies and show what is in force.", no_args_is_help=True)
 
@@ -41,7 +40,7 @@ def release(
 ) -> None:
     """Put a folder of policies in force. Two people must sign."""
     source = resource("policies", "baseline") if folder is None else folder
-    body = build_bundle(read_folder(source))
+    body = bundle_of(source)
     with control_session(ctx, data) as session:
         last = session.fold.last_release()
         digest = put_bundle(session.log, session.codec, session.fold.cluster, body)
@@ -91,20 +90,13 @@ def show(
         print(json.dumps(found) if as_json else _words(found))
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Returns a folder's policy files by their path in it, with a manifest where it has none.
-
-    Raises `ReleaseError` where there is no policy file.
-    """
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in SUFFIXES]
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+def bundle_of(folder: Path) -> bytes:
+    """Returns the bundle of a folder, with a manifest where it has none. Raises `ReleaseError`."""
+    files = read_folder(folder)
     if not files:
-        raise ReleaseError(f"folder `{folder.name}` holds no policy file")
-    manifest = folder / MANIFEST_NAME
-    files[MANIFEST_NAME] = (
-        manifest.read_bytes() if manifest.is_file() else make_manifest(files, revision=folder.name)
-    )
-    return files
+        raise ReleaseError(f"folder `{folder.name}` is missing or holds no file")
+    files.setdefault(MANIFEST_NAME, make_manifest(files, revision=folder.name))
+    return build_bundle(files)
 
 
 def _files(session: ControlSession, in_force: ActivateRelease) -> dict[str, bytes]:

@@ -367,9 +367,7 @@ class Caller:
         heads = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
         return Reply(sent[0]["status"], heads, b"".join(m["body"] for m in sent[1:]))
 
-    async def post(
-        self, path: str, body: Any, *, agent: str = "alice", **options: Any
-    ) -> Reply:
+    async def post(self, path: str, body: Any, *, agent: str = "alice", **options: Any) -> Reply:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = options.pop("headers", None) or self.headers(agent)
         return await self.send("POST", path, raw, headers=headers, **options)
@@ -420,13 +418,13 @@ async def running(world: World, *, is_ready: bool = True) -> AsyncIterator[Calle
 
 async def until_ready(caller: Caller) -> None:
     async with asyncio.timeout(10):
-        while (await caller.send("GET", "/readyz")).status != 200:
+        while (await caller.send("GET", "/readyz")).status != 200:  # noqa: ASYNC110  an answer, not an event
             await asyncio.sleep(0.005)
 
 
 async def until(condition: Callable[[], Any]) -> Any:
     """Waits for something that another thread or task brings about; gives up after 10 s."""
     async with asyncio.timeout(10):
-        while not (found := condition()):
+        while not (found := condition()):  # noqa: ASYNC110  other threads bring it about
             await asyncio.sleep(0.005)
         return found
