@@ -18,7 +18,7 @@ from agentguard.config import Settings, load_settings
 from agentguard.contracts.records import Role
 from agentguard.local.platform_files import read_credentials
 from agentguard.pipeline.heartbeats import ProcessIdentity
-from agentguard.resources import version
+from agentguard.resources import build_version
 from agentguard.store.door import DoorUser
 from agentguard.store.service import ServicePorts, StoreConfig, StoreService, configure_logging
 
@@ -51,7 +51,7 @@ def main() -> int:
         cluster=settings.cluster,
         process="store-0",
         role=Role.STORE,
-        build=version(),
+        build=build_version(),
         config_digest=sha256(f"{config.tenant}|{settings.clickhouse_url}".encode()).digest(),
     )
     try:

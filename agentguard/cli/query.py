@@ -17,7 +17,9 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Column as TableColumn
 from rich.table import Table
+from rich.text import Text
 
 from agentguard.bounds import QUERY_SECONDS_MAX
 from agentguard.cli.locate import DataOption, JsonOption, data_folder
@@ -26,7 +28,7 @@ from agentguard.local.platform_files import read_credentials, read_platform
 
 FORMAT = "JSONCompact"
 CELL_CHARS_MAX = 400
-NO_HOST = 5  # how much longer than the engine's own limit the answer is waited for, in seconds
+ANSWER_EXTRA_S = 5  # beyond the engine's own limit
 
 SqlArgument = Annotated[
     str, typer.Argument(help="one statement that reads; `-` reads it from input")
@@ -106,7 +108,7 @@ def ask(url: str, sql: str, *, user: str, password: str) -> Rows:
         headers={"Authorization": f"Basic {basic}"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=QUERY_SECONDS_MAX + NO_HOST) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=QUERY_SECONDS_MAX + ANSWER_EXTRA_S) as answer:  # noqa: S310
             body: bytes = answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -124,11 +126,11 @@ def ask(url: str, sql: str, *, user: str, password: str) -> Rows:
 
 def _show(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     console = Console()
-    table = Table(*map(_flat, names))
+    # agents wrote these texts: no markup and no control character of theirs is followed
+    table = Table(*(TableColumn(Text(_flat(name))) for name in names))
     for row in rows:
-        table.add_row(*(_flat(_plain(cell))[:CELL_CHARS_MAX] for cell in row))
-    # agents wrote these texts: no markup of theirs is followed
-    console.print(table, markup=False)
+        table.add_row(*(Text(_flat(_plain(cell))[:CELL_CHARS_MAX]) for cell in row))
+    console.print(table)
     console.print(f"{len(rows)} row{'' if len(rows) == 1 else 's'}", markup=False)
 
 
