@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from hashlib import sha256
-from importlib import metadata
 
+from agentguard import __version__
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.mldsa_signer import MlDsaSigner, MlDsaVerifier
@@ -47,9 +46,9 @@ def main() -> int:
     plan = read_plan(ports, settings.genesis_digest)
     identity = ProcessIdentity(
         cluster=plan.cluster,
-        process=f"seal-{os.getpid()}",
+        process="seal",
         role=Role.SEAL,
-        build=metadata.version("agentguard"),
+        build=__version__,
         config_digest=sha256(ports.signer.public_key).digest(),
     )
     beats = Heartbeats(log.writer("seal-heartbeat"), codec, clock, identity)
