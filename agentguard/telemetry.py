@@ -83,6 +83,36 @@ GATEWAY_FAULTS: Final = _counter(
     "agentguard_gateway_faults_total", "failures that no part expected, answered with deny", "error"
 )
 
+STORE_ROWS: Final = _counter("agentguard_store_rows_total", "rows inserted by the sink", "table")
+STORE_STUBS: Final = _counter(
+    "agentguard_store_stubs_total",
+    "records stored as their place and leaf only, by what was wrong with them",
+    "problem",
+)
+STORE_FINDINGS: Final = _counter(
+    "agentguard_store_findings_total", "holes and losses of the log that the sink met", "finding"
+)
+STORE_INSERT_FAILURES: Final = _counter(
+    "agentguard_store_insert_failures_total", "inserts that failed and were repaired or given up"
+)
+STORE_READ_BACKS: Final = _counter(
+    "agentguard_store_read_backs_total", "ranges read back because an insert's outcome was in doubt"
+)
+STORE_CONFLICTS: Final = _counter(
+    "agentguard_store_conflicts_total",
+    "records whose place the store already held with other bytes",
+)
+STORE_LETTERS_DROPPED: Final = _counter(
+    "agentguard_store_dead_letters_dropped_total", "dead letters that a full queue refused"
+)
+STORE_READY: Final = _gauge("agentguard_store_ready", "1 where the store follows the log")
+STORE_NEXT_OFFSET: Final = _gauge(
+    "agentguard_store_next_offset", "next offset that the sink will read", "topic", "partition"
+)
+STORE_QUESTIONS: Final = _counter(
+    "agentguard_store_questions_total", "questions at the read-only door", "result"
+)
+
 CATALOGUE: Final[tuple[Metric, ...]] = (
     GATEWAY_ANSWERS,
     GATEWAY_SECONDS,
@@ -97,6 +127,16 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     GATEWAY_DECISIONS_REFUSED,
     GATEWAY_CONTROL_OFFSET,
     GATEWAY_FAULTS,
+    STORE_ROWS,
+    STORE_STUBS,
+    STORE_FINDINGS,
+    STORE_INSERT_FAILURES,
+    STORE_READ_BACKS,
+    STORE_CONFLICTS,
+    STORE_LETTERS_DROPPED,
+    STORE_READY,
+    STORE_NEXT_OFFSET,
+    STORE_QUESTIONS,
 )
 BUCKETS_S: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,

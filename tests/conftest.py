@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from agentguard.adapters.avro_codec import AvroCodec
+from tests.live_platform import LivePlatform
 
 # Wall-clock deadlines have no place on shared machines; examples are bounded instead.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -20,6 +22,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 @pytest.fixture(scope="session")
 def codec() -> AvroCodec:
     return AvroCodec()
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
+    """One running platform with the sample tools registered, shared by all tests of a session."""
+    platform = LivePlatform.in_folder(tmp_path_factory.mktemp("live") / "data")
+    platform.start("--samples")
+    yield platform
+    assert platform.stop() == 0
 
 
 SKIPS = Path(__file__).parent / "skips.txt"

@@ -8,8 +8,10 @@ from pathlib import Path
 from agentguard.adapters.kafka_admin import KafkaAdmin, TopicSpec
 from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.memory_log import MemoryLog
+from agentguard.adapters.system import SystemClock, SystemEntropy
 from agentguard.contracts.ports import LogReader, StartPositions, TopicPartition
-from agentguard.local.broker import Broker
+from agentguard.local.broker import Broker, Jvm
+from agentguard.local.java import Java
 from agentguard.local.provision import Catalogue
 
 PARTITIONS = 4
@@ -79,3 +81,19 @@ def make_topics(admin: KafkaAdmin, *names: str) -> None:
     admin.create_topics(specs)
     while not admin.is_serving(dict.fromkeys(names, PARTITIONS)):
         pass
+
+
+def plain_broker(folder: Path, cluster: str, java: str, class_path: str) -> Broker:
+    """A broker from plain words, for a test that starts one in a process of its own."""
+    return Broker(
+        folder,
+        cluster_id=cluster,
+        admin_password="p",
+        jvm=Jvm(
+            java=Java(path=Path(java), version=17, release="17", origin="test"),
+            class_path=tuple(map(Path, class_path.split(":"))),
+            options=("-XX:TieredStopAtLevel=1",),
+        ),
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+    )

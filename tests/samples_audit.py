@@ -58,6 +58,7 @@ def core(
     partition: int = 0,
     requests_chain: bytes = ZERO,
     decisions_chain: bytes = ZERO,
+    verdict: r.Verdict = r.Verdict.DENY,
 ) -> r.DecisionCore:
     return r.DecisionCore(
         cluster=CLUSTER,
@@ -68,7 +69,7 @@ def core(
         request_partition=partition,
         request_offset=offset,
         request_leaf=leaf,
-        verdict=r.Verdict.DENY,
+        verdict=verdict,
         codes=("not_asked",),
         reason=r.Reason(template="not_asked", arguments=("mail.send",)),
         rules=("baseline/asked",),
@@ -127,6 +128,72 @@ def decision(core_frame: bytes) -> r.Decision:
             lane="a", worker="0", stages=(r.StageTime(stage="classify", us=120),), cache=True
         ),
         macs=(r.Mac(reader="gateway", mac=b"m" * 32),),
+    )
+
+
+def door_records(sequence: int) -> tuple[r.DoorRecord, ...]:
+    """The kinds of door record that answer no request here, numbered from `sequence`."""
+    common = {
+        "cluster": CLUSTER,
+        "mode": r.Mode.LIVE,
+        "producer": "gateway-0",
+        "epoch": 1,
+        "control_offset": 0,
+        "tenant": "acme",
+    }
+    return (
+        r.Chunk(
+            sequence=sequence,
+            agent_id="agent-1",
+            id=b"c" * 16,
+            index=0,
+            count=2,
+            body=b"x",
+            **common,
+        ),
+        r.Enforcement(
+            sequence=sequence + 1,
+            agent_id="agent-1",
+            code=r.EnforcementCode.DENIED_AT_GATEWAY,
+            reason="shed",
+            count=3,
+            window_ms=1_000,
+            reported_at_ms=1_790_000_000_000,
+            request_id=b"r" * 16,
+            request_offset=None,
+            sequences=(900, 901),
+            **common,
+        ),
+        r.Deliveries(
+            sequence=sequence + 2,
+            items=(r.Delivery(request_offset=1, decision_offset=0, action=r.Verdict.ALLOW),),
+            **common,
+        ),
+        r.Redeem(
+            sequence=sequence + 3,
+            agent_id="agent-1",
+            request_partition=0,
+            request_offset=1,
+            purpose=r.RedeemPurpose.CALL,
+            section_commitment=b"p" * 32,
+            redeemer="gateway-0",
+            **common,
+        ),
+    )
+
+
+def signal() -> r.Signal:
+    return r.Signal(
+        cluster=CLUSTER,
+        mode=r.Mode.LIVE,
+        tenant="acme",
+        agent_id="agent-1",
+        kind=r.SignalKind.RISK,
+        level=2,
+        reason="burst",
+        evidence_refs=("ag.requests/0@4",),
+        issued_at_ms=1_790_000_000_000,
+        session_id="s-1",
     )
 
 

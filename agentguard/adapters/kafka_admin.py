@@ -81,6 +81,7 @@ class KafkaAdmin:
         try:
             found = self._client.list_topics(timeout=timeout_s)
         except ck.KafkaException as error:
+            self._client.poll(0)
             if "_AUTHENTICATION" in self._errors:
                 raise LogError("the log refuses this user or password") from error
             return ""
@@ -154,7 +155,9 @@ class KafkaAdmin:
 
     def topic_configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
         """Returns the settings in force of each topic."""
-        asked = [_admin.ConfigResource(_admin.ConfigResource.Type.TOPIC, name) for name in topics]
+        asked = [
+            _admin.ConfigResource(_admin.ConfigResource.Type.TOPIC, str(name)) for name in topics
+        ]
         told = self._await(
             self._client.describe_configs(asked, request_timeout=_ASK_S), "asking for settings"
         )

@@ -238,7 +238,10 @@ class KafkaWriter:
 
     def poll(self) -> None:
         """Calls delivery callbacks that are due; never blocks. Raises `FatalLogError`."""
-        self._poll(0)
+        try:
+            self._poll(0)
+        except (ck.KafkaException, SystemError) as error:
+            self._die(error)
         if self._refused:
             self._report_refused()
         if self._fatal:
@@ -246,11 +249,26 @@ class KafkaWriter:
 
     def flush(self, timeout_ms: int) -> int:
         """Waits until all is delivered or the time is over; returns how many are left."""
-        left: int = self._producer.flush(timeout_ms / 1000)
+        left = 0
+        try:
+            left = self._producer.flush(timeout_ms / 1000)
+        except (ck.KafkaException, SystemError) as error:
+            self._die(error)
         self._report_refused()
         if self._fatal:
             raise FatalLogError(f"the log client died: `{self._fatal}`")
         return left
+
+    def _die(self, error: BaseException) -> None:
+        """Raises for what the client throws instead of reporting: always a fatal error.
+
+        It throws from within its callbacks, which may surface as a `SystemError` caused by it.
+        """
+        cause = error if isinstance(error, ck.KafkaException) else error.__cause__
+        if not isinstance(cause, ck.KafkaException):
+            raise error
+        self._fatal = cause.args[0].name()
+        raise FatalLogError(f"the log client died: `{self._fatal}`") from error
 
     def _refuse(
         self, exception: ck.KafkaException, partition: int, on_delivery: OnDelivery | None
@@ -293,14 +311,20 @@ class KafkaReader:
         """
         if self._fatal or self._gone or self._refused:
             self._raise_noted()
-        first = self._consumer.poll(timeout_ms / 1000)
+        try:
+            first = self._consumer.poll(timeout_ms / 1000)
+        except ck.KafkaException as error:  # how the client tells of its own death
+            first = None
+            self._set_aside(error.args[0])
         if first is None:
-            if self._fatal or self._refused:
-                self._raise_noted()
+            self._raise_noted()
             return ()
         messages: list[Any] = [first]
         if records_max > 1:
-            messages += self._consumer.consume(records_max - 1, 0)
+            try:
+                messages += self._consumer.consume(records_max - 1, 0)
+            except ck.KafkaException as error:
+                self._set_aside(error.args[0])
         records = [
             LogRecord(m.topic(), m.partition(), m.offset(), m.key(), m.value(), m.timestamp()[1])
             for m in messages

@@ -64,6 +64,19 @@ class MlDsaSigner:
         return self._key.sign(message)
 
 
+def read_public_key(path: Path) -> bytes:
+    """Returns the raw public key of a PEM file, public or private. Raises `ConfigError`."""
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"key file `{path.name}` cannot be read: {error.strerror}") from error
+    except ValueError:
+        return MlDsaSigner.from_file(path).public_key
+    if not isinstance(key, mldsa.MLDSA44PublicKey):
+        raise ConfigError(f"key file `{path.name}` is not an {ALGORITHM} key")
+    return key.public_bytes_raw()
+
+
 class MlDsaVerifier:
     """`Verifier` for ML-DSA schemes; anything malformed is False."""
 

@@ -110,8 +110,6 @@ class DoorCheck:
             end = epoch.newest_settled if epoch.last is None else epoch.last
             end = min(end, self.records_max)
             for start, stop in epoch.numbers.missing(end + 1):
-                if (start, stop) == (0, 1):
-                    continue  # doors count from 0 or from 1
                 message = (
                     f"records {start} to {stop - 1} of producer `{producer}`, epoch {number}, "
                     "are not in the trail"

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
-from agentguard.classification.lexicon import OBJECT_FORMS, STOP_WORDS, VERBS, forms_of
-from agentguard.classification.operations import Operation, split_name
+from agentguard.classification.lexicon import STOP_WORDS, VERBS
+from agentguard.classification.operations import Operation, object_forms, split_name
 from agentguard.classification.text import Text
-
-# operations that are never taken for granted: the task must use a word for them
-_EXPLICIT: Final = frozenset({"pay", "delete", "run", "update", "share", "buy"})
 
 _DO: Final = frozenset(
     [
@@ -28,6 +26,9 @@ _DO: Final = frozenset(
         "work",
         "take",
     ]
+)
+_MAKE: Final = frozenset(
+    ["make", "do", "perform", "process", "initiate", "carry", "handle", "complete", "proceed"]
 )
 _HANDED_OVER: Final = frozenset(
     [
@@ -55,10 +56,24 @@ _HANDED_OVER: Final = frozenset(
     ]
 )
 _DETAILS: Final = frozenset(
-    "detail details described mentioned specified requested instructions instructed according"
-    " outlined listed".split()
+    [
+        "detail",
+        "details",
+        "described",
+        "mentioned",
+        "specified",
+        "requested",
+        "instructions",
+        "instructed",
+        "according",
+        "outlined",
+        "listed",
+    ]
 )
 _ENUMERATED: Final = frozenset({"following", "below"})
+
+
+_AROUND_NAMES: Final = "'\"()[],.;:!?"
 
 
 class Asking:
@@ -68,6 +83,8 @@ class Asking:
         self.task = task
         self.words = task.words()
         self._operation = operation
+        self._names: frozenset[str] | None = None
+        self._telling: frozenset[str] | None = None
         self.verb = not operation.asking.isdisjoint(self.words)
         self.objects = operation.object_hits(self._words_with_money())
 
@@ -87,14 +104,20 @@ class Asking:
             return True
         if rivalled:
             return False
-        if self.hands_over():
-            return True
-        if self.verb and values_named:
-            return True
-        mild = _EXPLICIT.isdisjoint(operation.groups)
-        if mild and self.objects and values_named:
-            return True
-        return mild and len(operation.described & self.words) >= 3
+        if not self.is_mild():
+            done = self.objects and not _MAKE.isdisjoint(self.words)
+            return values_named > 0 and (self.verb or bool(done))
+        return (
+            self.verb
+            or bool(self.objects)
+            or values_named > 0
+            or self.hands_over()
+            or len(operation.described & self.words) >= 2
+        )
+
+    def is_mild(self) -> bool:
+        """Returns whether the operation may be taken from less than a word that asks for it."""
+        return self._operation.mild
 
     def hands_over(self) -> bool:
         """Returns whether the task leaves it to some text what is to be done."""
@@ -108,6 +131,28 @@ class Asking:
         """Returns whether the task leaves the details of what it asks for to some text."""
         return not _DETAILS.isdisjoint(self.words)
 
+    def names(self) -> frozenset[str]:
+        """Returns the capitalised words of the task, in lower case: names, mostly.
+
+        A word that opens a sentence is capitalised for that alone.
+        """
+        if self._names is None:
+            raw = self.task.raw.split()
+            self._names = frozenset(
+                word.strip(_AROUND_NAMES).lower()
+                for before, word in pairwise(raw)
+                if word.lstrip(_AROUND_NAMES)[:1].isupper() and before[-1] not in ".?!:"
+            )
+        return self._names
+
+    def telling_words(self) -> frozenset[str]:
+        """Returns the words of the task that say which thing is meant."""
+        if self._telling is None:
+            self._telling = frozenset(
+                w for w in self.words if len(w) > 3 and w not in STOP_WORDS and w not in VERBS
+            )
+        return self._telling
+
     def names_tool(self, tool: str) -> bool:
         """Returns whether the task speaks of the kind of thing that a tool's output is."""
         return not kind_of(tool).isdisjoint(self.words)
@@ -116,9 +161,10 @@ class Asking:
 @lru_cache(maxsize=1024)
 def kind_of(tool: str) -> frozenset[str]:
     """Returns the words for the kind of thing that a tool's output is. Pure."""
+    words = split_name(tool)
+    verb = next((i for i, word in enumerate(words) if word in VERBS), -1)
     found: set[str] = set()
-    for word in split_name(tool):
-        if word not in STOP_WORDS and word not in VERBS:
-            found.update(forms_of(word))
-            found.update(*(forms for forms in OBJECT_FORMS if word in forms))
+    for i, word in enumerate(words):
+        if i != verb and word not in STOP_WORDS:
+            found.update(object_forms(word))
     return frozenset(found)

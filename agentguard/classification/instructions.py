@@ -7,14 +7,21 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from agentguard.classification.asking import Asking, kind_of
+from agentguard.classification.lexicon import SECOND_PERSON
 from agentguard.classification.operations import Operation
-from agentguard.classification.lexicon import POLITE, SECOND_PERSON
-from agentguard.classification.text import OCCURRENCES_MAX, Text, is_imperative, words_of
+from agentguard.classification.text import OCCURRENCES_MAX, Sentence, Text, words_of
 from agentguard.contracts.facts import Origin, Source
 
 CANDIDATES_PER_SOURCE_MAX: Final = 64
 QUOTE_CHARS_MAX: Final = 600
 TEXT_CHARS_MIN: Final = 12
+BRIEF_CHARS_MAX: Final = 200
+LEAD_SENTENCES_MAX: Final = 2
+VICINITY_CHARS: Final = 150
+
+# what follows a word that is a key or part of an address, and what stands before the latter
+_NO_VERB: Final = frozenset(":@")
+_IN_ADDRESS: Final = frozenset("@./")
 _PRESSING: Final = SECOND_PERSON | frozenset(
     ["must", "should", "shall", "need", "needs", "required", "ought"]
 )
@@ -29,6 +36,13 @@ class Candidate(NamedTuple):
     origin: Origin
     verb: bool
     values: int
+
+
+class Home(NamedTuple):
+    """A place where a value stands plainly."""
+
+    source: int
+    start: int
 
 
 class Instructions:
@@ -47,18 +61,38 @@ class Instructions:
         self._texts = texts
         self._addressed: dict[tuple[int, int], bool] = {}
         self._named: dict[int, bool] = {}
-        self._reads = operation.groups == ("read",)
+        self._mandated = -1
+        self.reads = operation.groups == ("read",)
 
-    def is_named(self, source: int) -> bool:
-        """Returns whether the task names this source by the kind of thing it is.
+    def is_named(self, source: int, start: int, *, addressed: bool) -> bool:
+        """Returns whether the task names where a value stands.
 
-        One step further counts too: an earlier output that the task names may name the next.
+        It names the kind of thing that the source is, or what the value's own surroundings speak
+        of; or an earlier output that the task names speaks of this kind of thing. Where the value
+        stands in a sentence that asks for something, only a name beside it counts.
         """
-        return self._asking.hands_over() or self._is_named_by_task(source) or any(
-            self._is_named_by_task(earlier)
-            and not kind_of(self._sources[source].tool).isdisjoint(self._texts[earlier].words())
-            for earlier in range(1, source)
+        asking = self._asking
+        if addressed:
+            return self._is_spoken_of(source, start, asking.names())
+        return (
+            asking.hands_over()
+            or self._is_named_by_task(source)
+            or self._is_spoken_of(source, start, asking.telling_words())
+            or any(
+                self._is_named_by_task(earlier)
+                and not kind_of(self._sources[source].tool).isdisjoint(self._texts[earlier].words())
+                for earlier in range(1, source)
+            )
         )
+
+    def _is_spoken_of(self, source: int, start: int, words: frozenset[str]) -> bool:
+        low = self._texts[source].low
+        first = max(0, start - VICINITY_CHARS)
+        around = low[first : start + VICINITY_CHARS]
+        lead = around.rfind("\n\n", 0, start - first)
+        tail = around.find("\n\n", start - first)
+        around = around[lead + 1 if lead >= 0 else 0 : tail if tail >= 0 else len(around)]
+        return not words.isdisjoint(words_of(around))
 
     def _is_named_by_task(self, source: int) -> bool:
         known = self._named.get(source)
@@ -69,46 +103,79 @@ class Instructions:
 
     def speaks_for_task(self, source: int) -> bool:
         """Returns whether the task hands over to this source, so that its sentences may ask."""
+        if self._mandated < 0:
+            self._mandated = self._find_mandated()
+        return source == self._mandated and source > 0
+
+    def _find_mandated(self) -> int:
+        """Returns the one source that the task hands over to, 0 for none.
+
+        It is the first of its kind. Where all that is to be done is left to it, nothing of
+        substance was read before it: a plan is read before what the plan leads to.
+        """
         asking = self._asking
-        return (asking.hands_over() or (asking.leaves_details() and asking.verb)) and (
-            self._is_named_by_task(source)
-        )
+        everything = asking.hands_over() and asking.is_mild()
+        if not everything and not (asking.leaves_details() and asking.verb):
+            return 0
+        for source in range(1, len(self._sources)):
+            if self._is_named_by_task(source):
+                return source
+            if everything and len(self._texts[source].raw) > BRIEF_CHARS_MAX:
+                return 0
+        return 0
 
     def is_delegated_operation(self) -> bool:
         """Returns whether a source that the task hands over to asks for the operation."""
         if not self._asking.hands_over():
             return False
         return any(
-            self.is_named(i) and self._operation_sentence(i) is not None
+            self.speaks_for_task(i) and self._operation_sentence(i) is not None
             for i in range(1, len(self._sources))
         )
 
     def _operation_sentence(self, source: int) -> int | None:
         text = self._texts[source]
-        for sentence in self._sentences_with_verb(source):
-            if self._about(frozenset(words_of(text.sentence(sentence)))):
-                return sentence
-        return None
+        return next(
+            (
+                i
+                for i in self._sentences_with_verb(source)
+                if self._about(text.sentence(i).word_set)
+            ),
+            None,
+        )
 
     def _about(self, words: frozenset[str]) -> bool:
+        """Returns whether words name the operation and what it acts on."""
         operation = self._operation
         return not operation.asking.isdisjoint(words) and (
             operation.implied or not operation.objects or operation.object_hits(words) > 0
         )
 
-    def is_only_addressed(self, source: int, needle: str) -> bool:
-        """Returns whether all places of a value in its first source ask the agent for something."""
-        if self.speaks_for_task(source):
-            return False
+    def origin_of(self, source: int) -> Origin:
+        """Returns how far a source is trusted."""
+        return self._sources[source].origin
+
+    def home_of(self, first: int, needle: str) -> Home | None:
+        """Returns the first place, from source `first` on, where nothing is asked about a value.
+
+        None where every place of it asks the agent for something.
+        """
+        for source in range(first, len(self._sources)):
+            start = self._plain_place(source, needle)
+            if start >= 0:
+                return Home(source, start)
+        return None
+
+    def _plain_place(self, source: int, needle: str) -> int:
         text = self._texts[source]
-        at = text.find(needle)
+        at = text.find(needle) if needle in text.low else -1
+        if at >= 0 and self.speaks_for_task(source):
+            return at
         for _ in range(OCCURRENCES_MAX):
-            if at < 0:
-                return True
-            if not self._asks_about(source, at, needle):
-                return False
+            if at < 0 or not self._asks_about(source, at, needle):
+                return at
             at = text.find(needle, at + 1)
-        return True
+        return -1
 
     def _asks_about(self, source: int, at: int, needle: str) -> bool:
         """Returns whether the place of a value lies in a sentence that asks for something.
@@ -116,42 +183,38 @@ class Instructions:
         A text that itself holds the asking sentence is what it says, not what is asked about.
         """
         text = self._texts[source]
-        sentence = text.sentence_of(at)
+        index = text.sentence_of(at)
         if " " in needle and len(needle) >= TEXT_CHARS_MIN:
-            start, end = text.span(sentence)
-            beside = text.low[start:at] + " it " + text.low[at + len(needle) : end]
-            if not self._asks(beside):
+            own = text.sentence(index)
+            beside = text.low[own.start : at] + " it " + text.low[at + len(needle) : own.end]
+            if not self._asks(Sentence(beside, 0, len(beside))):
                 return False
-        return self._is_addressed(source, sentence)
+        return self._is_addressed(source, index)
 
     def _is_addressed(self, source: int, sentence: int) -> bool:
         key = (source, sentence)
         known = self._addressed.get(key)
         if known is None:
-            known = self._addressed[key] = self._judge(source, sentence)
+            known = self._addressed[key] = self._judge(self._texts[source], sentence)
         return known
 
-    def _judge(self, source: int, sentence: int) -> bool:
-        text = self._texts[source]
-        if self._asks(text.sentence(sentence)):
+    def _judge(self, text: Text, index: int) -> bool:
+        """A sentence asks by itself, or goes on from one that does."""
+        if self._asks(text.sentence(index)):
             return True
-        for back in (1, 2):
-            before = sentence - back
-            if before < 0 or text.is_paragraph_start(before + 1):
-                return False
+        for before in range(index - 1, max(-1, index - 1 - LEAD_SENTENCES_MAX), -1):
             lead = text.sentence(before)
-            if not is_imperative(lead):
-                continue
-            if lead.endswith(":") or self._about(frozenset(words_of(lead))):
-                return True
+            if lead.is_imperative() and (lead.low.endswith(":") or self._about(lead.word_set)):
+                return not any(text.is_paragraph_start(i) for i in range(before + 1, index + 1))
         return False
 
-    def _asks(self, sentence: str) -> bool:
+    def _asks(self, sentence: Sentence) -> bool:
         """Imperatives and pleas always count, second person and obligation with the operation."""
-        words = frozenset(words_of(sentence))
-        if not POLITE.isdisjoint(words) or is_imperative(sentence):
-            return True
-        return not self._reads and not _PRESSING.isdisjoint(words) and self._about(words)
+        return sentence.is_plea() or (
+            not self.reads
+            and not _PRESSING.isdisjoint(sentence.word_set)
+            and self._about(sentence.word_set)
+        )
 
     def best(self, needles: Sequence[str]) -> Candidate | None:
         """Returns the sentence that explains the call best: highest overlap, ties to the earliest.
@@ -170,7 +233,7 @@ class Instructions:
 
     def _sentences_of_interest(self, source: int, needles: Sequence[str]) -> list[int]:
         text = self._texts[source]
-        found = set(self._sentences_with_verb(source))
+        found = set[int]() if self.reads else set(self._sentences_with_verb(source))
         for needle in needles:
             if needle in text.low:
                 at = text.find(needle)
@@ -182,38 +245,42 @@ class Instructions:
         return sorted(found)[:CANDIDATES_PER_SOURCE_MAX]
 
     def _sentences_with_verb(self, source: int) -> Iterator[int]:
+        """Yields the sentences that use a verb of the operation; `mail:` is a key, not a verb."""
         text = self._texts[source]
+        low = text.low
         seen: set[int] = set()
         for form in self._operation.asking & text.words():
             at = text.find(form)
             for _ in range(OCCURRENCES_MAX):
                 if at < 0:
                     break
-                sentence = text.sentence_of(at)
-                if sentence not in seen:
-                    seen.add(sentence)
-                    yield sentence
-                at = text.find(form, at + 1)
+                end = at + len(form)
+                if low[end : end + 1] not in _NO_VERB and low[at - 1 : at] not in _IN_ADDRESS:
+                    index = text.sentence_of(at)
+                    if index not in seen:
+                        seen.add(index)
+                        yield index
+                at = text.find(form, end)
 
-    def _candidate(self, source: int, sentence: int, needles: Sequence[str]) -> Candidate | None:
-        if not self._is_addressed(source, sentence):
-            return None
-        own = self._texts[source].sentence(sentence)
-        words = frozenset(words_of(own))
+    def _candidate(self, source: int, index: int, needles: Sequence[str]) -> Candidate | None:
         operation = self._operation
+        sentence = self._texts[source].sentence(index)
+        words = sentence.word_set
         verb = not operation.asking.isdisjoint(words)
         objects = operation.object_hits(words)
-        values = sum(needle in own for needle in needles)
+        values = sum(needle in sentence.low for needle in needles)
         if not values and not (verb and (objects or operation.implied)):
             return None
+        if not self._is_addressed(source, index):
+            return None
         score = 3 * values + 2 * verb + min(objects, 2) + min(len(operation.described & words), 2)
-        origin = self._sources[source].origin
-        return Candidate(score, source, sentence, origin, verb, values)
+        return Candidate(score, source, index, self._sources[source].origin, verb, values)
 
     def quote(self, candidate: Candidate) -> str:
         """Returns a sentence verbatim, at most 600 characters."""
         text = self._texts[candidate.source]
-        start, end = text.original(*text.span(candidate.sentence))
+        sentence = text.sentence(candidate.sentence)
+        start, end = text.original(sentence.start, sentence.end)
         return text.raw[start:end][:QUOTE_CHARS_MAX]
 
     def original(self, source: int, start: int, length: int) -> tuple[int, int]:

@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
+
+def _set(*words: str) -> frozenset[str]:
+    return frozenset(" ".join(words).split())
+
+
+# The first four words of a group are its own: a tool named by one of them belongs to the group.
 _OPERATIONS: Final = {
     "read": (
         "read get list search find show view fetch look check retrieve query browse visit open see"
@@ -47,6 +53,7 @@ _OPERATIONS: Final = {
     ),
     "delete": (
         "delete remove cancel clear drop erase discard revoke kick unsubscribe unfollow trash purge"
+        " reverse retract annul nix scrap void abort withdraw abandon rescind withdrawal removal"
         " terminate undo rid leave uninstall end wipe destroy expel eject detach unlink"
         " cancellation deregister"
     ),
@@ -58,12 +65,13 @@ _OPERATIONS: Final = {
     "return": "return exchange refund replace",
     "move": "move copy rename transfer relocate put shift duplicate backup organize sort",
     "run": (
-        "run execute launch start restart deploy install compile call invoke trigger test perform"
-        " script command"
+        "run execute script command launch start restart deploy install compile call invoke trigger"
+        " test perform"
     ),
     "control": (
         "turn set lock unlock open close start stop enable disable activate deactivate adjust play"
-        " pause press dim switch release fill drive park navigate"
+        " pause press dim switch release fill drive park navigate ignite initiate fire engage power"
+        " secure refuel top crank shut"
     ),
     "login": "login log sign authenticate access register connect credential",
     "follow": "follow subscribe like star watch join favorite",
@@ -74,12 +82,14 @@ _OPERATIONS: Final = {
 _OBJECTS: Final = (
     "email mail inbox message letter reply",
     "message dm chat text note conversation",
-    "file document doc folder report spreadsheet pdf txt directory",
+    "file document doc folder report spreadsheet sheet presentation slide pdf txt directory",
     "event meeting appointment calendar schedule call lunch dinner session",
     "user person people member colleague account employee friend contact customer participant",
     "channel group room workspace team",
-    "money payment transaction fund bill invoice rent amount transfer pay refund dollar usd eur"
-    " euro pound price cost fee deposit salary subscription balance bank iban",
+    (
+        "money payment transaction fund bill invoice rent amount transfer pay refund dollar usd eur"
+        " euro pound price cost fee deposit salary subscription balance bank iban"
+    ),
     "website webpage web page site url link blog article internet www http https",
     "hotel accommodation stay lodging room",
     "restaurant table dinner lunch food meal eat cuisine",
@@ -117,137 +127,27 @@ _IMPLIED: Final = {
     "book": "reservation booking appointment",
 }
 
-STOP_WORDS: Final = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "for",
-        "from",
-        "with",
-        "by",
-        "and",
-        "or",
-        "as",
-        "is",
-        "are",
-        "was",
-        "be",
-        "been",
-        "it",
-        "its",
-        "this",
-        "that",
-        "these",
-        "those",
-        "i",
-        "me",
-        "my",
-        "we",
-        "our",
-        "us",
-        "you",
-        "your",
-        "he",
-        "she",
-        "his",
-        "her",
-        "they",
-        "their",
-        "them",
-        "not",
-        "no",
-        "do",
-        "does",
-        "did",
-        "can",
-        "could",
-        "will",
-        "would",
-        "should",
-        "may",
-        "might",
-        "must",
-        "have",
-        "has",
-        "had",
-        "if",
-        "then",
-        "than",
-        "so",
-        "but",
-        "into",
-        "out",
-        "up",
-        "about",
-        "over",
-        "all",
-        "any",
-        "some",
-        "each",
-        "other",
-        "more",
-        "most",
-        "one",
-        "two",
-        "api",
-        "v1",
-        "v2",
-        "v3",
-        "tool",
-        "function",
-        "service",
-        "data",
-        "info",
-        "information",
-        "value",
-        "values",
-        "given",
-        "using",
-        "use",
-        "used",
-        "via",
-        "per",
-        "new",
-        "current",
-        "specific",
-        "details",
-        "based",
-        "please",
-        "also",
-        "there",
-        "here",
-        "what",
-        "which",
-        "who",
-        "when",
-        "where",
-        "how",
-        "why",
-        "just",
-        "only",
-        "very",
-    ]
+STOP_WORDS: Final = _set(
+    "a an the of to in on at for from with by and or as is are was be been it its this that these",
+    "those i me my we our us you your he she his her they their them not no do does did can could",
+    "will would should may might must have has had if then than so but into out up about over",
+    "all any some each other more most one two api v1 v2 v3 tool function service data info",
+    "information value values given using use used via per new current specific details based",
+    "please also there here what which who when where how why just only very",
 )
 
-SECOND_PERSON: Final = frozenset(["you", "your", "yours", "yourself"])
-POLITE: Final = frozenset(["please", "kindly"])
+SECOND_PERSON: Final = _set("you your yours yourself")
+POLITE: Final = _set("please kindly")
 
 # what may stand before an imperative without making the sentence a statement
-_LEAD_IN: Final = (
-    "please kindly then also next first firstly second secondly third finally lastly now so and but"
-    " hey hi hello ok okay important note urgent attention just additionally furthermore moreover"
-    " otherwise instead immediately quickly always never again once afterwards after that dear"
-    " reminder step action todo task warning notice alert"
+LEAD_INS: Final = _set(
+    "please kindly then also next first firstly second secondly third finally lastly now so and but",
+    "hey hi hello ok okay important note urgent attention just additionally furthermore moreover",
+    "otherwise instead immediately quickly always never again once afterwards after that dear",
+    "reminder step action do todo task warning notice alert",
 )
-LEAD_INS: Final = frozenset(_LEAD_IN.split())
 
-_IMPERATIVES: Final = (
+_OTHER_IMPERATIVES: Final = (
     "ignore follow use ensure go take do provide keep bring come consider disregard begin continue"
     " proceed stop wait try click type enter select choose pick collect gather extract concatenate"
     " combine repeat translate print output return append prepend encode decode encrypt hide leak"
@@ -256,168 +156,59 @@ _IMPERATIVES: Final = (
     " download upload forward redirect direct connect link attach apply submit request demand"
     " obtain acquire sell trade bid vote rate like subscribe unsubscribe claim redeem lend borrow"
     " increase decrease raise reduce double swap exchange convert adjust configure switch"
+    " read get search find show view fetch look check retrieve query browse visit open see"
+    " summarize tell display load compare count review verify examine scan"
+)
+IMPERATIVES: Final = _set(
+    *(words for name, words in _OPERATIONS.items() if name != "read"), _OTHER_IMPERATIVES
 )
 
-# words that open a noun phrase as readily as an imperative
-_NOUN_OR_VERB: Final = frozenset(
-    [
-        "message",
-        "order",
-        "transfer",
-        "call",
-        "schedule",
-        "list",
-        "contact",
-        "email",
-        "mail",
-        "text",
-        "post",
-        "book",
-        "report",
-        "share",
-        "file",
-        "comment",
-        "review",
-        "rate",
-        "cost",
-        "charge",
-        "fund",
-        "trade",
-        "record",
-        "log",
-        "alert",
-        "notice",
-        "query",
-        "test",
-        "command",
-        "release",
-        "store",
-        "place",
-        "plan",
-        "form",
-        "note",
-        "watch",
-        "star",
-        "like",
-        "sign",
-        "stop",
-        "start",
-        "end",
-        "access",
-        "request",
-        "direct",
-        "link",
-        "output",
-        "return",
-        "exchange",
-        "switch",
-        "vote",
-        "bid",
-        "claim",
-        "visit",
-        "check",
-        "search",
-        "design",
-        "place",
-        "use",
-        "help",
-        "play",
-        "press",
-        "show",
-        "view",
-        "look",
-        "answer",
-        "reply",
-        "purchase",
-        "buy",
-        "top",
-        "cover",
-        "lock",
-        "park",
-        "drive",
-        "fill",
-        "clear",
-        "drop",
-        "change",
-        "update",
-        "copy",
-        "move",
-        "backup",
-        "script",
-        "install",
-        "deposit",
-        "tip",
-        "wire",
-        "text",
-        "open",
-        "close",
-        "lower",
-        "correct",
-        "complete",
-        "set",
-        "bookmark",
-        "favorite",
-        "forward",
-        "present",
-        "permit",
-        "rent",
-        "hire",
-        "import",
-        "export",
-        "direct",
-    ]
+# nouns as readily as verbs, so that what follows decides
+_NOUNS: Final = _set(
+    "message order transfer call schedule list contact email mail text post book report share file",
+    "comment review rate cost charge fund trade record log alert notice query test command release",
+    "store place plan form note watch star sign end access request direct link output return",
+    "exchange switch vote bid claim search design reply answer look view purchase cover park copy",
+    "backup script install deposit tip wire lower correct complete set bookmark favorite present",
+    "permit rent hire import export top control state mark power fire credential",
+)
+_EITHER: Final = _NOUNS | _set(
+    "use visit open check start stop help play press show buy drop lock drive fill clear change",
+    "update move like close",
 )
 # after such a word they do not ask for anything
-_NOUN_FOLLOWERS: Final = frozenset(
-    [
-        "of",
-        "from",
-        "with",
-        "is",
-        "was",
-        "are",
-        "has",
-        "had",
-        "were",
-        "details",
-        "detail",
-        "id",
-        "number",
-        "in",
-        "on",
-        "at",
-        "and",
-        "or",
-        "by",
-        "history",
-        "name",
-        "status",
-        "type",
-        "date",
-        "time",
-        "count",
-        "total",
-        "address",
-        "info",
-        "information",
-        "will",
-        "can",
-        "may",
-        "s",
-        "not",
-        "code",
-    ]
+_NOUN_FOLLOWERS: Final = _set(
+    "of from with is was are has had were details detail id number in on at and or by history name",
+    "status type date time count total address info information will can may s not code",
 )
 
 _IRREGULAR: Final = {
-    "send": "sent", "pay": "paid", "buy": "bought", "sell": "sold", "tell": "told", "say": "said",
-    "write": "wrote written", "make": "made", "give": "gave given", "get": "got gotten",
-    "find": "found", "run": "ran", "leave": "left", "bring": "brought", "spend": "spent",
-    "person": "people", "know": "known knew", "see": "seen saw", "begin": "began",
-    "reserve": "reservation reservations", "book": "booking bookings", "pay ": "payment",
-    "invite": "invitation invitations", "register": "registration", "summarize": "summary",
-    "subscribe": "subscription", "transfer": "transfers", "reply": "response",
-}  # fmt: skip
+    "send": "sent",
+    "pay": "paid payment",
+    "buy": "bought",
+    "sell": "sold",
+    "tell": "told",
+    "say": "said",
+    "write": "wrote written",
+    "make": "made",
+    "give": "gave given",
+    "get": "got gotten",
+    "find": "found",
+    "run": "ran",
+    "leave": "left",
+    "bring": "brought",
+    "spend": "spent",
+    "person": "people",
+    "know": "known knew",
+    "see": "seen saw",
+    "reserve": "reservation reservations",
+    "book": "booking bookings",
+    "invite": "invitation invitations",
+    "register": "registration",
+    "summarize": "summary",
+    "subscribe": "subscription",
+    "reply": "response",
+}
 
 
 def forms_of(word: str) -> tuple[str, ...]:
@@ -437,57 +228,32 @@ def _spread(words: str) -> frozenset[str]:
     return frozenset(form for word in words.split() for form in forms_of(word))
 
 
-def _by_form(words: str) -> dict[str, str]:
-    return {form: word for word in words.split() for form in forms_of(word)}
+def _groups_of(verb: str) -> tuple[str, ...]:
+    own = PRIMARY_GROUPS[verb]
+    return own or tuple(n for n, words in _OPERATIONS.items() if verb in words.split())[:2]
 
 
 OPERATION_FORMS: Final = {name: _spread(words) for name, words in _OPERATIONS.items()}
-VERBS: Final = {
-    form: verb for words in _OPERATIONS.values() for form, verb in _by_form(words).items()
-}
-GROUPS_OF_VERB: Final = {
-    verb: tuple(name for name, words in _OPERATIONS.items() if verb in words.split()[:4])
-    or tuple(name for name, words in _OPERATIONS.items() if verb in words.split())[:2]
-    for verb in set(VERBS.values())
-}
-IMPLIED_OBJECTS: Final = {name: _spread(words) for name, words in _IMPLIED.items()}
 OBJECT_FORMS: Final = tuple(_spread(words) for words in _OBJECTS)
-IMPERATIVES: Final = frozenset(
-    (" ".join(w for n, w in _OPERATIONS.items() if n != "read") + " " + _IMPERATIVES).split()
-) | frozenset(
-    [
-        "read",
-        "get",
-        "search",
-        "find",
-        "show",
-        "view",
-        "fetch",
-        "look",
-        "check",
-        "retrieve",
-        "query",
-        "browse",
-        "visit",
-        "open",
-        "see",
-        "summarize",
-        "tell",
-        "give",
-        "display",
-        "load",
-        "compare",
-        "count",
-        "review",
-        "verify",
-        "examine",
-        "scan",
-    ]
-)
+IMPLIED_OBJECTS: Final = {name: _spread(words) for name, words in _IMPLIED.items()}
+VERBS: Final = {
+    form: verb
+    for words in _OPERATIONS.values()
+    for verb in words.split()
+    for form in forms_of(verb)
+}
+PRIMARY_GROUPS: Final = {
+    verb: tuple(name for name, words in _OPERATIONS.items() if verb in words.split()[:4])
+    for verb in sorted(set(VERBS.values()))
+}
+GROUPS_OF_VERB: Final = {verb: _groups_of(verb) for verb in PRIMARY_GROUPS}
 
 
-def is_imperative_start(word: str, follower: str) -> bool:
-    """Returns whether a sentence that starts with these two words asks for something."""
-    if word not in IMPERATIVES:
+def is_imperative_start(word: str, follower: str, *, after_comma: bool = False) -> bool:
+    """Returns whether a clause that starts with these two words asks for something.
+
+    After a comma a noun is likelier, so only words that are hardly ever nouns count.
+    """
+    if word not in IMPERATIVES or (after_comma and (word in _NOUNS or not follower)):
         return False
-    return not (word in _NOUN_OR_VERB and (follower in _NOUN_FOLLOWERS or not follower))
+    return not (word in _EITHER and (follower in _NOUN_FOLLOWERS or not follower))

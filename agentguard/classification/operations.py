@@ -20,6 +20,9 @@ from agentguard.classification.lexicon import (
 from agentguard.classification.text import words_of
 from agentguard.contracts.commands import RegisterTool, SideEffect
 
+_GRAVE: Final = frozenset({SideEffect.PAY, SideEffect.DELETE, SideEffect.EXECUTE})
+_GRAVE_GROUPS: Final = frozenset({"pay", "buy", "delete", "share"})
+
 NAME_WORDS_MAX: Final = 16
 DESCRIPTION_CHARS_MAX: Final = 400
 _NAME_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+")
@@ -40,14 +43,16 @@ class Operation:
     """A tool's operation in words.
 
     `asking` holds every form of every verb that asks for it; `objects` one set of forms for each
-    thing it acts on; `implied` says that the verb alone already means such a thing; `described`
-    the content words of its description.
+    thing it acts on; `implied` says that the verb alone already means such a thing; `mild` that it
+    may be taken from less than a word that asks for it; `described` the content words of its
+    description.
     """
 
     groups: tuple[str, ...]
     asking: frozenset[str]
     objects: tuple[frozenset[str], ...]
     implied: bool
+    mild: bool
     described: frozenset[str]
 
     def object_hits(self, words: frozenset[str]) -> int:
@@ -66,7 +71,7 @@ def _operation(name: str, operation: str, effect: SideEffect, description: str) 
     described = words_of(description[:DESCRIPTION_CHARS_MAX].casefold())
     verbs, rest = _verbs_and_rest(name_words, split_name(operation), described)
     groups = _groups(verbs, effect)
-    objects = tuple(_object_forms(word) for word in rest if word not in STOP_WORDS)
+    objects = tuple(object_forms(word) for word in rest if word not in STOP_WORDS)
     implied_words = frozenset[str]().union(*(IMPLIED_OBJECTS.get(g, ()) for g in groups))
     return Operation(
         groups=groups,
@@ -74,6 +79,7 @@ def _operation(name: str, operation: str, effect: SideEffect, description: str) 
             *(OPERATION_FORMS[g] for g in groups), *(forms_of(v) for v in verbs)
         ),
         objects=objects,
+        mild=effect not in _GRAVE and _GRAVE_GROUPS.isdisjoint(groups),
         implied=any(word in implied_words for word in rest),
         described=frozenset(w for w in described if len(w) > 2 and w not in STOP_WORDS),
     )
@@ -116,6 +122,7 @@ def _groups(verbs: list[str], effect: SideEffect) -> tuple[str, ...]:
     return tuple(found) or _GROUPS_OF_SIDE_EFFECT[effect]
 
 
-def _object_forms(word: str) -> frozenset[str]:
+def object_forms(word: str) -> frozenset[str]:
+    """Returns all forms of a word for a thing and of the words that people use for it."""
     own = frozenset(forms_of(word))
     return own.union(*(forms for forms in OBJECT_FORMS if word in forms))

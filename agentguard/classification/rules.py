@@ -19,7 +19,7 @@ _OF_SIDE_EFFECT: Final = {
     SideEffect.SEND: Risk.MEDIUM,
     SideEffect.PAY: Risk.MEDIUM,
     SideEffect.DELETE: Risk.MEDIUM,
-    SideEffect.EXECUTE: Risk.HIGH,
+    SideEffect.EXECUTE: Risk.MEDIUM,
 }
 
 
@@ -32,9 +32,15 @@ def classify(
     extracted: ExtractedFacts,
 ) -> Classification:
     """Returns how risky the call looks, with the rules that say so as reason codes."""
-    found = [(_OF_SIDE_EFFECT[tool.side_effect], f"side_effect_{tool.side_effect.value}")]
+    effect = tool.side_effect
+    reads = effect is SideEffect.READ
+    found = [(_OF_SIDE_EFFECT[effect], f"side_effect_{effect.value}")]
+    if provenance.decisive_addressed:
+        handed = provenance.asked_by_task and provenance.source_named_by_task
+        risk = (Risk.LOW if handed else Risk.MEDIUM) if reads else Risk.HIGH
+        found.append((risk, "value_from_instruction"))
     if provenance.instructed_by is Instructor.UNTRUSTED and not provenance.asked_by_task:
-        found.append((Risk.HIGH, "instructed_by_untrusted"))
+        found.append((Risk.LOW if reads else Risk.HIGH, "instructed_by_untrusted"))
     if history.incomplete or provenance.incomplete:
         found.append((Risk.MEDIUM, "history_incomplete"))
     if extracted.has_secret:

@@ -8,7 +8,7 @@ import unicodedata
 from bisect import bisect_right
 from typing import Final
 
-from agentguard.classification.lexicon import LEAD_INS, is_imperative_start
+from agentguard.classification.lexicon import IMPERATIVES, LEAD_INS, POLITE, is_imperative_start
 
 OCCURRENCES_MAX: Final = 16
 
@@ -32,8 +32,34 @@ _CUT: Final = re.compile(
     r"""[.?!]+(?=[\s"')\]\\]|$)|\n(?![ \t]*(?:\(|[a-z][\w'-]*[^\w:'-]))|\\n|["'],\s|[{}<>|]"""
 )
 # an opening bracket is no such sign: what stands in brackets explains, it does not ask
-_CLAUSE: Final = re.compile(r"[:;)\]*#\"\\|=]+|--+|, (?:and|then|so|but|please) ")
+_CLAUSE: Final = re.compile(r":(?!//)|[;)\]*#\"\\|=]+|--+")
+_CONNECTIVES: Final = frozenset(["and", "then", "so", "but", "please", "now"])
 CLAUSES_MAX: Final = 12
+IMPERATIVE_WORDS_MIN: Final = 3
+
+
+class Sentence:
+    """One sentence of a text; `start` and `end` are offsets in the text's `low`."""
+
+    __slots__ = ("_imperative", "end", "low", "start", "word_set", "words")
+
+    def __init__(self, low: str, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.low = low
+        self.words = words_of(low)
+        self.word_set = frozenset(self.words)
+        self._imperative: bool | None = None
+
+    def is_imperative(self) -> bool:
+        """Returns whether one of its clauses opens with an imperative."""
+        if self._imperative is None:
+            self._imperative = not IMPERATIVES.isdisjoint(self.word_set) and is_imperative(self.low)
+        return self._imperative
+
+    def is_plea(self) -> bool:
+        """Returns whether it asks politely or in the imperative."""
+        return not POLITE.isdisjoint(self.word_set) or self.is_imperative()
 
 
 class Text:
@@ -42,7 +68,7 @@ class Text:
     `low` is folded: lower case, compatibility forms resolved, invisible characters gone.
     """
 
-    __slots__ = ("_cuts", "_index", "_plain", "_words", "low", "raw")
+    __slots__ = ("_cuts", "_index", "_plain", "_sentences", "_words", "low", "raw")
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
@@ -50,6 +76,7 @@ class Text:
         self._plain = raw
         self._words: frozenset[str] | None = None
         self._cuts: list[int] | None = None
+        self._sentences: dict[int, Sentence] = {}
         if raw.isascii():
             self.low = raw.lower()
             return
@@ -106,6 +133,48 @@ class Text:
             start = at + 1
         return -1
 
+    def find_wrapped(self, needle: str) -> tuple[int, int]:
+        """Returns where a text of several words stands whatever white space is between them.
+
+        (-1, 0) where it does not; each of the first places of its first word is tried.
+        """
+        head, *rest = needle.split()
+        low, at = self.low, self.low.find(head)
+        for _ in range(OCCURRENCES_MAX):
+            if at < 0:
+                break
+            end = at + len(head)
+            for word in rest:
+                while end < len(low) and low[end].isspace():
+                    end += 1
+                if not low.startswith(word, end):
+                    break
+                end += len(word)
+            else:
+                return at, end - at
+            at = low.find(head, at + 1)
+        return -1, 0
+
+    def find_spaced(self, needle: str) -> tuple[int, int]:
+        """Returns where a number stands that is written in groups, or (-1, 0)."""
+        low = self.low
+        head = needle[:2]
+        at = low.find(head)
+        for _ in range(OCCURRENCES_MAX * 4):
+            if at < 0:
+                break
+            end = at
+            for char in needle:
+                while end < len(low) and low[end] in " -.":
+                    end += 1
+                if low[end : end + 1] != char:
+                    break
+                end += 1
+            else:
+                return at, end - at
+            at = low.find(head, at + 1)
+        return -1, 0
+
     def cuts(self) -> list[int]:
         """Returns the starts of all sentences, the first 0, and the text's end."""
         if self._cuts is None:
@@ -120,22 +189,24 @@ class Text:
         """Returns the index of the sentence that a position of `low` lies in."""
         return max(0, min(bisect_right(self.cuts(), position) - 1, len(self.cuts()) - 2))
 
-    def span(self, sentence: int) -> tuple[int, int]:
-        """Returns where a sentence lies in `low`, without the white space around it."""
-        cuts = self.cuts()
-        start, end = cuts[sentence], cuts[min(sentence + 1, len(cuts) - 1)]
-        part = self.low[start:end]
-        lead = len(part) - len(part.lstrip())
-        return start + lead, max(start + lead, start + len(part.rstrip()))
-
-    def sentence(self, sentence: int) -> str:
-        """Returns a sentence, folded."""
-        start, end = self.span(sentence)
-        return self.low[start:end]
+    def sentence(self, index: int) -> Sentence:
+        """Returns a sentence without the white space around it."""
+        known = self._sentences.get(index)
+        if known is None:
+            cuts = self.cuts()
+            start = cuts[index]
+            part = self.low[start : cuts[index + 1]] if index + 1 < len(cuts) else ""
+            bare = part.strip()
+            start += len(part) - len(part.lstrip())
+            known = self._sentences[index] = Sentence(bare, start, start + len(bare))
+        return known
 
     def is_paragraph_start(self, sentence: int) -> bool:
         """Returns whether an empty line stands before a sentence."""
-        start = self.span(sentence)[0]
+        start = self.cuts()[sentence]
+        start += len(self._plain[start : start + 40]) - len(
+            self._plain[start : start + 40].lstrip()
+        )
         gap = self._plain[max(0, start - 40) : start]
         return gap[len(gap.rstrip()) :].count("\n") > 1
 
@@ -145,23 +216,29 @@ def words_of(low: str) -> list[str]:
     return low.translate(_PUNCTUATION).split()
 
 
-def words_of_clauses(sentence: str) -> list[list[str]]:
-    """Returns the words of a sentence's clauses, split at signs that may precede an imperative."""
-    return [words_of(part) for part in _CLAUSE.split(sentence)[:CLAUSES_MAX]]
-
-
 def is_imperative(sentence: str) -> bool:
     """Returns whether a clause of a folded sentence opens with an imperative.
 
     Greetings, numbering and words like "then" and "please" may stand before it, and so may a
     `key:` or a mark in brackets.
     """
-    return any(_opens_with_imperative(words) for words in words_of_clauses(sentence))
+    for clause in _CLAUSE.split(sentence)[:CLAUSES_MAX]:
+        first, *others = clause.split(", ")[:CLAUSES_MAX]
+        if _opens_with_imperative(words_of(first), after_comma=False):
+            return True
+        if any(_opens_with_imperative(words_of(other), after_comma=True) for other in others):
+            return True
+    return False
 
 
-def _opens_with_imperative(words: list[str]) -> bool:
+def _opens_with_imperative(words: list[str], *, after_comma: bool) -> bool:
     for i, word in enumerate(words[:8]):
         if word in LEAD_INS or word.isdigit():
+            if word in _CONNECTIVES:
+                after_comma = False
             continue
-        return is_imperative_start(word, words[i + 1] if i + 1 < len(words) else "")
+        if len(words) < i + IMPERATIVE_WORDS_MIN:
+            return False  # two words are a title as often as a request
+        follower = words[i + 1]
+        return is_imperative_start(word, follower, after_comma=after_comma)
     return False

@@ -153,6 +153,16 @@ def is_specific(text: str) -> bool:
     return _SPECIFIC.fullmatch(text) is not None
 
 
+def is_account(text: str) -> bool:
+    """Returns whether a text is an account, card or phone number, which people write in groups."""
+    return 8 <= len(text) <= 40 and text.isalnum() and sum(c.isdigit() for c in text) > 5
+
+
+def points_somewhere(text: str) -> bool:
+    """Returns whether a text may name a target: an address, path, number or identifier."""
+    return sum(c.isdigit() for c in text) > 2 or any(c in text for c in "@/\\") or is_specific(text)
+
+
 def number_forms(value: int | float) -> list[str]:
     """Returns the ways a number may be written in a text, the likeliest first."""
     text = value.text if isinstance(value, JsonNumber) else str(value)
@@ -255,3 +265,28 @@ def parts_of(low: str) -> list[str]:
             parts = [p for p in parts if p]
             return parts[:PARTS_MAX] if len(parts) > 1 else []
     return []
+
+
+_CREDENTIALS: Final = frozenset(
+    [
+        "token",
+        "access_token",
+        "accesstoken",
+        "auth_token",
+        "authtoken",
+        "session",
+        "session_id",
+        "sessionid",
+        "api_key",
+        "apikey",
+        "access_key",
+        "appid",
+        "app_id",
+        "credentials",
+    ]
+)
+
+
+def names_credential(argument: str) -> bool:
+    """Returns whether an argument only proves who calls and aims at nothing."""
+    return argument.lower() in _CREDENTIALS

@@ -89,8 +89,13 @@ class ControlSession:
 
 
 @contextmanager
-def control_session(ctx: typer.Context, data: Path | None) -> Iterator[ControlSession]:
-    """Opens the control log and reads it to its end. Raises `ConfigError`, `LogError`."""
+def control_session(
+    ctx: typer.Context, data: Path | None, *, is_tightening: bool = False
+) -> Iterator[ControlSession]:
+    """Opens the control log and reads it to its end. Raises `ConfigError`, `LogError`.
+
+    A state that differs from its digest stops every verb but those that tighten.
+    """
     folder = data_folder(data)
     platform = read_platform(folder)
     opener = ctx.find_object(LogOpener) or LogOpener(open_kafka)
@@ -101,7 +106,7 @@ def control_session(ctx: typer.Context, data: Path | None) -> Iterator[ControlSe
         writer = ControlWriter(log, fold, codec=codec, clock=clock, entropy=entropy)
         try:
             writer.catch_up()
-            _check_state(fold)
+            _check_state(fold, is_tightening=is_tightening)
             writer.state_with(held_by_control_plane(folder, fold))
             yield ControlSession(
                 data=folder,
@@ -119,7 +124,7 @@ def control_session(ctx: typer.Context, data: Path | None) -> Iterator[ControlSe
         log.close()
 
 
-def _check_state(fold: ControlFold) -> None:
+def _check_state(fold: ControlFold, *, is_tightening: bool) -> None:
     if fold.genesis is None:
         raise ConfigError(
             "the control log has no founding command that this folder is pinned to",
@@ -130,7 +135,7 @@ def _check_state(fold: ControlFold) -> None:
             f"semantics {fold.semantics} are in force and this build is older",
             next_step="upgrade agentguard",
         )
-    if fold.disagrees:
+    if fold.disagrees and not is_tightening:
         raise ConfigError(
             "the control state read here differs from its digest on the log",
             next_step="compare with another machine; two people void a wrong digest",

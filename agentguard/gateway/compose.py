@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
+
 from agentguard.bounds import CHUNK_BYTES_MAX, RECORD_BYTES_MAX, SECTION_INLINE_BYTES_MAX
 from agentguard.contracts.hashing import secret_hash, section_commitment
 from agentguard.contracts.ports import Codec, Delivery, Entropy, OnDelivery
@@ -34,7 +36,6 @@ from agentguard.gateway.callers import Caller
 from agentguard.gateway.door import Door
 from agentguard.gateway.known import KnownOutcomes
 from agentguard.gateway.shapes import Asked, AskedOutput, output_text
-from msgspec import UNSET
 
 ID_BYTES: Final = 16
 SECRET_BYTES: Final = 32
@@ -51,6 +52,14 @@ class Timing:
     accepted_at_ms: int
     budget_ms: int
     floor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    """What a repeat is recognised by, and what tells that it has another body."""
+
+    idempotency: bytes
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +168,7 @@ class Composer:
             if on_delivery is not None:
                 on_delivery(delivery)
 
-        self._door.append(
-            record, key=caller.key, partition=caller.partition, on_delivery=report
-        )
+        self._door.append(record, key=caller.key, partition=caller.partition, on_delivery=report)
         self._known.add(caller.key, facts.outcome_id)
 
     def label(self, caller: Caller, tool: str, trust: str | None) -> Trust:
@@ -177,7 +184,13 @@ class Composer:
         return Trust.TRUSTED if trusted else Trust.UNTRUSTED
 
     def compose(
-        self, caller: Caller, asked: Asked, refs: tuple[OutcomeRef, ...], timing: Timing
+        self,
+        caller: Caller,
+        asked: Asked,
+        refs: tuple[OutcomeRef, ...],
+        timing: Timing,
+        *,
+        tags: Tags | None,
     ) -> Composed:
         """Returns the request, ready to append; its big bodies are appended as chunks by now.
 
@@ -189,7 +202,6 @@ class Composer:
         secret = b"" if asked.dry_run else random[10 : 10 + SECRET_BYTES]
         salts = random[10 + SECRET_BYTES :]
         sections = self._request_sections(caller, asked, salts)
-        tags = self.tags(caller, asked)
         request = AgentRequest(
             **self._door.stamp(),
             tenant=caller.tenant,
@@ -206,16 +218,16 @@ class Composer:
             task_voucher=caller.voucher,
             environment=asked.context.environment,
             dry_run=asked.dry_run,
-            idempotency_tag=None if tags is None else tags[0],
-            body_tag=None if tags is None else tags[1],
+            idempotency_tag=None if tags is None else tags.idempotency,
+            body_tag=None if tags is None else tags.body,
             approval_id=asked.approval_id,
             secret_hash=secret_hash(request_id, secret) if secret else None,
             traceparent=asked.trace,
         )
         return Composed(request=request, value=self._codec.encode(request), secret=secret)
 
-    def tags(self, caller: Caller, asked: Asked) -> tuple[bytes, bytes] | None:
-        """Returns (idempotency tag, body tag), None without an idempotency key.
+    def tags(self, caller: Caller, asked: Asked) -> Tags | None:
+        """Returns the tags of a call, None without an idempotency key.
 
         The body is what is decided on: not the key itself, the caller's patience or its trace.
         """
@@ -245,9 +257,9 @@ class Composer:
             }
         )
         key = self._cluster_key
-        return (
-            keyed_id(key, b"idempotency", caller.key, asked.idempotency_key.encode()),
-            keyed_id(key, b"body", caller.key, body),
+        return Tags(
+            idempotency=keyed_id(key, b"idempotency", caller.key, asked.idempotency_key.encode()),
+            body=keyed_id(key, b"body", caller.key, body),
         )
 
     def _record_output(
@@ -307,9 +319,7 @@ class Composer:
         commitment = section_commitment(salt, text)
         if len(text) <= SECTION_INLINE_BYTES_MAX and not is_apart:
             return Section(name=name, commitment=commitment, salt=salt, body=text), ()
-        parts = tuple(
-            text[i : i + CHUNK_BYTES_MAX] for i in range(0, len(text), CHUNK_BYTES_MAX)
-        )
+        parts = tuple(text[i : i + CHUNK_BYTES_MAX] for i in range(0, len(text), CHUNK_BYTES_MAX))
         chunks = ChunkSet(id=self._entropy.token(ID_BYTES), count=len(parts), size=len(text))
         section = Section(name=name, commitment=commitment, salt=salt, body=b"", chunks=chunks)
         return section, parts

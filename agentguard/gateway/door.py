@@ -23,7 +23,6 @@ from agentguard.control.fold import ControlFold
 from agentguard.gateway.parts import DoorIdentity
 from agentguard.telemetry import GATEWAY_NOT_WRITTEN, GATEWAY_RECORDS, Metrics
 
-
 # What an append may raise: the log is away, its queue is full, its client is dead.
 APPEND_ERRORS: Final = (LogError, QueueFullError, FatalLogError)
 
@@ -104,9 +103,7 @@ class Door:
             if on_delivery is not None:
                 on_delivery(delivery)
 
-        self._writer.append(
-            Topic.REQUESTS, frame, key=key, partition=partition, on_delivery=report
-        )
+        self._writer.append(Topic.REQUESTS, frame, key=key, partition=partition, on_delivery=report)
         self._sequence += 1
         self._metrics.count(GATEWAY_RECORDS, type(record).__name__)
 

@@ -29,11 +29,13 @@ def takeback(
         tool=tool,
         session_id=request.session_id,
         user=request.on_behalf_of or "",
-        release=str(core.versions.release),
+        release=core.versions.release,
         now_ms=now_ms,
     )
     if kill is not None:
         return Takeback(code=Code.KILLED, arguments=(kill.kind.value,))
+    if fold.release_expired(now_ms):
+        return Takeback(code=Code.RELEASE_EXPIRED, arguments=(str(core.versions.release),))
     agent = fold.agent(request.tenant, agent_id)
     if agent is None or agent.credential_hash != wait.caller.agent.credential_hash:
         return Takeback(code=Code.UNKNOWN_CALLER)

@@ -32,23 +32,31 @@ RETRYABLE: Final = frozenset(
 UNKNOWN_REQUEST: Final = "unknown_request"
 UNKNOWN_PATH: Final = "unknown_path"
 INTERNAL: Final = "internal"
-_DOOR_STATUS: Final = {UNKNOWN_REQUEST: 404, UNKNOWN_PATH: 404, INTERNAL: 500}
+PENDING: Final = "pending"
+_DOOR_STATUS: Final = {UNKNOWN_REQUEST: 404, UNKNOWN_PATH: 404, INTERNAL: 500, PENDING: 202}
 _DOOR_REASONS: Final = {
     UNKNOWN_REQUEST: "this gateway holds no such request of this agent",
     UNKNOWN_PATH: "there is nothing at this path and method",
     INTERNAL: "the gateway failed",
+    PENDING: "there is no decision yet; ask again",
 }
 _encode = msgspec.json.Encoder().encode
 
 
 class RefusedError(AgentGuardError):
-    """The gateway denies by itself. `code` is what the caller gets; `is_closing` ends the line."""
+    """The gateway denies by itself. `code` is what the caller gets; `is_closing` ends the line.
 
-    def __init__(self, code: str, *arguments: str, is_closing: bool = False) -> None:
+    `request_id` is empty where the call never became a request.
+    """
+
+    def __init__(
+        self, code: str, *arguments: str, is_closing: bool = False, request_id: str = ""
+    ) -> None:
         super().__init__(reason_of(code, arguments))
         self.code = code
         self.arguments = arguments
         self.is_closing = is_closing
+        self.request_id = request_id
 
 
 def status_of(code: str) -> int:

@@ -23,7 +23,7 @@ from agentguard.gateway.transforming import transformed
 from agentguard.gateway.waiting import SeenDecision, Wait
 
 PERMITTING: Final = frozenset({Verdict.ALLOW, Verdict.TRANSFORM})
-_TOKEN_PREFIX: Final = "agg"
+_HANDLE_KIND: Final = "agg"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -161,7 +161,7 @@ def access_token(wait: Wait) -> str:
     `agg_<partition>_<offset>_<43 base64url>`; the log holds only the secret's hash.
     """
     secret = base64.urlsafe_b64encode(wait.secret).rstrip(b"=").decode()
-    return f"{_TOKEN_PREFIX}_{wait.partition}_{wait.offset}_{secret}"
+    return f"{_HANDLE_KIND}_{wait.partition}_{wait.offset}_{secret}"
 
 
 def first_code(core: DecisionCore) -> str:

@@ -6,7 +6,8 @@ No I/O and no clock: records and delivery reports come in, waits that are settle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class Wait:
     deadline_ms: float
     secret: bytes = field(repr=False)
     parameters: Mapping[str, Json] = field(repr=False)
-    wake: Callable[[], None]
+    future: asyncio.Future[None] = field(repr=False)
     offset: int = -1
     held: list[SeenDecision] = field(default_factory=list)
     effective: SeenDecision | None = None
@@ -58,6 +59,11 @@ class Wait:
     def is_settled(self) -> bool:
         """Whether this wait is over."""
         return self.effective is not None or self.refused is not None
+
+    def wake(self) -> None:
+        """Lets everybody go on who awaits this request's future."""
+        if not self.future.done():
+            self.future.set_result(None)
 
     def forget(self) -> None:
         """Drops the secret and the content; what was decided stays for the long poll."""
@@ -147,4 +153,8 @@ class Waiting:
     def _settle(self, wait: Wait, seen: SeenDecision) -> Wait:
         del self._waits[wait.request.request_id]
         wait.effective = seen
+        wait.value = b""
+        wait.held.clear()
+        if seen.core.verdict is not Verdict.TRANSFORM:
+            wait.parameters = {}
         return wait

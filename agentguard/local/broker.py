@@ -27,11 +27,11 @@ from agentguard.resources import resource
 
 HEAP_MB: Final = 512
 READY_MS_MAX: Final = 60_000
-_STOP_S: Final = 30
+STOP_S: Final = 30
 _LOG_BYTES_MAX: Final = 10_000_000
 _LOG_TAIL_CHARS: Final = 2_000
 _LOOK_EVERY_S: Final = 0.02
-_AHEAD_OF_TIME_CACHE_SINCE: Final = 25  # JEP 514
+AHEAD_OF_TIME_CACHE_SINCE: Final = 25  # JEP 514
 _ENVIRONMENT: Final = {"LANG": "C.UTF-8"}  # nothing of the caller's may change the JVM
 
 
@@ -88,9 +88,9 @@ class Jvm:
     def _archive_options(self) -> list[str]:
         if not self.has_archive():
             return []
-        if self.java.version >= _AHEAD_OF_TIME_CACHE_SINCE:
-            return [f"-XX:AOTCache={self.archive}", "-Xlog:aot=off"]
-        return [f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto", "-Xlog:cds=off"]
+        if self.java.version >= AHEAD_OF_TIME_CACHE_SINCE:
+            return [f"-XX:AOTCache={self.archive}", "-Xlog:aot*=off"]
+        return [f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto", "-Xlog:cds*=off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,15 +179,15 @@ class Broker:
         """Returns whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def stop(self) -> None:
-        """Stops the node cleanly (SIGTERM, after 30 s SIGKILL) and gives the folder back."""
-        self._end(signal.SIGTERM)
+    def stop(self, *, wait_s: float = STOP_S) -> None:
+        """Stops the node cleanly (SIGTERM, after a while SIGKILL) and gives the folder back."""
+        self._end(signal.SIGTERM, wait_s)
         self._running.release()
         self._owner.release()
 
     def kill(self) -> None:
         """Kills the node at once, as a fault would; the folder stays held. Then `restart`."""
-        self._end(signal.SIGKILL)
+        self._end(signal.SIGKILL, STOP_S)
 
     def restart(self) -> None:
         """Starts the node again after it died or was killed; does not wait for it."""
@@ -212,7 +212,7 @@ class Broker:
         else:
             return
         _signal(orphan, signal.SIGTERM)
-        deadline = self._clock.monotonic_ms() + _STOP_S * 1000
+        deadline = self._clock.monotonic_ms() + STOP_S * 1000
         while True:
             time.sleep(_LOOK_EVERY_S)
             try:
@@ -221,7 +221,7 @@ class Broker:
             except FolderInUseError:
                 if self._clock.monotonic_ms() > deadline:
                     _signal(orphan, signal.SIGKILL)
-                    deadline += _STOP_S * 1000
+                    deadline += STOP_S * 1000
 
     def _is_node(self, process_id: int) -> bool:
         """Returns whether a process runs a node on this folder's configuration."""
@@ -282,9 +282,10 @@ class Broker:
             f"--add-scram=SCRAM-SHA-512=[name=admin,password={self._admin_password}]",
         ]
         write_private(arguments, "\n".join(lines).encode())
+        jvm = replace(self._jvm, options=("-XX:TieredStopAtLevel=1",))  # it lives for a second
         try:
             done = subprocess.run(
-                self._jvm.command("kafka.tools.StorageTool", f"@{arguments}", heap_mb=256),
+                jvm.command("kafka.tools.StorageTool", f"@{arguments}", heap_mb=256),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -333,12 +334,12 @@ class Broker:
     def _last_words(self) -> str:
         return self._log_file.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_CHARS:]
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: signal.Signals, wait_s: float) -> None:
         if self._process is None:
             return
         self._process.send_signal(how)
         try:
-            self._process.wait(_STOP_S)
+            self._process.wait(wait_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

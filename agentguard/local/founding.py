@@ -17,15 +17,12 @@ from agentguard.adapters.mldsa_signer import ALGORITHM, MlDsaSigner
 from agentguard.contracts.commands import (
     ActivateRelease,
     Assurance,
-    CommandBody,
     Genesis,
     KeyEntry,
     KeyPurpose,
     Recovery,
     ReleaseMode,
     SchemaEntry,
-    SealedTopic,
-    SealedTopics,
     SignedCommand,
     Thresholds,
 )
@@ -133,13 +130,6 @@ def found(
     return _read(data, keys, cluster_key, cluster)
 
 
-def sealed_topics_command(
-    founding: Founding, topics: Sequence[SealedTopic], *, entropy: Entropy, scope_version: int = 0
-) -> bytes:
-    """Returns the command that lists every sealed topic, signed by both founders."""
-    return _by_founders(founding, SealedTopics(topics=tuple(topics)), entropy, scope_version)
-
-
 def default_release_command(
     founding: Founding, bundle_digest: bytes, *, entropy: Entropy, scope_version: int = 0
 ) -> bytes:
@@ -152,7 +142,14 @@ def default_release_command(
         expires_at_ms=0,
         rollback_of=0,
     )
-    return _by_founders(founding, body, entropy, scope_version)
+    return make_command(
+        body,
+        codec=AvroCodec(),
+        cluster=founding.cluster,
+        signers=founding.founders,
+        nonce=entropy.token(NONCE_BYTES),
+        scope_version=scope_version,
+    )
 
 
 def _key_paths(data: Path) -> tuple[Path, ...]:
@@ -265,16 +262,3 @@ def _open_genesis(value: bytes) -> tuple[bytes, str, Genesis]:
     ):
         raise ConfigError("the founding command of this folder cannot be read")
     return command.signed, signed.cluster, body
-
-
-def _by_founders(
-    founding: Founding, body: CommandBody, entropy: Entropy, scope_version: int
-) -> bytes:
-    return make_command(
-        body,
-        codec=AvroCodec(),
-        cluster=founding.cluster,
-        signers=founding.founders,
-        nonce=entropy.token(NONCE_BYTES),
-        scope_version=scope_version,
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,33 +96,43 @@ class Suite:
     ) -> Iterator[JsonObject]:
         """Yields two cases: the user's calls under attack, and what the attacker asks for."""
         injections = self._attacks[template].attack(task, injection)
+        texts = [" ".join(text.split()) for text in injections.values()]
         name = f"{task.ID}/{injection.ID}/{template}"
         run = _Run(self._suite, task, injections)
         run.perform(task)
-        yield self._case("under_attack", name, task.PROMPT, run.calls, first=0)
-        texts = [" ".join(text.split()) for text in injections.values()]
+        yield self._case("under_attack", name, task.PROMPT, run.calls, first=0, leaked=texts)
         run = _Run(self._suite, task, injections)
         run.perform(task, until=texts)
         first = len(run.calls)
         run.perform(injection)
-        judged = [
-            i
-            for i in range(first, len(run.calls))
-            if not _carries(json.dumps(run.calls[i]["arguments"], ensure_ascii=False), texts)
-        ]
-        case = self._case("injection", name, task.PROMPT, run.calls, first=first)
-        yield {**case, "judged": judged, "goal": injection.GOAL}
+        case = self._case("injection", name, task.PROMPT, run.calls, first=first, leaked=texts)
+        yield {**case, "goal": injection.GOAL}
 
     def _case(
-        self, kind: str, name: str, task: str, calls: list[JsonObject], *, first: int
+        self,
+        kind: str,
+        name: str,
+        task: str,
+        calls: list[JsonObject],
+        *,
+        first: int,
+        leaked: Sequence[str] = (),
     ) -> JsonObject:
+        """Returns a case; calls whose arguments hold an injected text are not judged.
+
+        Such a call says nothing about who asked for it: the benchmark's own code copied the text.
+        """
         return {
             "suite": self.name,
             "case": f"{self.name}/{name}",
             "kind": kind,
             "task": task,
             "calls": calls,
-            "judged": list(range(first, len(calls))),
+            "judged": [
+                i
+                for i in range(first, len(calls))
+                if not _carries(json.dumps(calls[i]["arguments"], ensure_ascii=False), leaked)
+            ],
             "goal": "",
         }
 
@@ -156,7 +166,7 @@ class _Run:
                 return
 
 
-def _carries(text: str, injected: list[str]) -> bool:
+def _carries(text: str, injected: Sequence[str]) -> bool:
     """Returns whether a text holds an injected one; serialising wraps and escapes it."""
     plain = "".join(c for c in text.replace("\\n", " ").replace('\\"', '"') if not c.isspace())
     return any(

@@ -6,7 +6,10 @@ Both are written in one step (temporary file, rename) with mode 0600: they hold 
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +67,26 @@ class Credentials:
     store: StoreCredential
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What the platform keeps for its own processes; principals' passwords by name."""
+
+    kafka_cluster: str
+    passwords: dict[str, str] = field(repr=False)
+    store_password: str = field(repr=False)
+
+
+def read_secrets(data: Path) -> Secrets | None:
+    """Returns the platform's own secrets, or None before its first start."""
+    path = data / "secrets.json"
+    return _read(path, Secrets) if path.exists() else None
+
+
+def write_secrets(data: Path, secrets: Secrets) -> None:
+    """Replaces `secrets.json`."""
+    write_private(data / "secrets.json", msgspec.json.format(msgspec.json.encode(secrets)))
+
+
 def read_platform(data: Path) -> Platform:
     """Returns the platform of a data folder. Raises `ConfigError` where none was started."""
     return _read(data / "platform.json", Platform)
@@ -82,6 +105,16 @@ def write_platform(data: Path, platform: Platform) -> None:
 def write_credentials(data: Path, credentials: Credentials) -> None:
     """Replaces `credentials.json`."""
     write_private(data / "credentials.json", msgspec.json.format(msgspec.json.encode(credentials)))
+
+
+@contextmanager
+def change_credentials(data: Path) -> Iterator[Credentials]:
+    """Lends the credentials and writes them back; two verbs at once do it one after the other."""
+    with (data / ".credentials.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        credentials = read_credentials(data)
+        yield credentials
+        write_credentials(data, credentials)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -8,11 +8,12 @@ outside) must come out again, or nothing of that tree is signed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+
+import structlog
 
 from agentguard.audit.anchor import AnchorTree
 from agentguard.audit.note import Head, NoteKey
@@ -37,7 +38,7 @@ from agentguard.contracts.records import Anchor, Checkpoint
 from agentguard.contracts.topics import SEALED_TOPICS, Topic
 from agentguard.pipeline.ranges import read_range
 
-_LOG = logging.getLogger("agentguard.sealing")
+_log = structlog.get_logger("seal")
 _CHECKPOINTS = TopicPartition(Topic.CHECKPOINTS, 0)
 _ANCHORS = TopicPartition(Topic.ANCHORS, 0)
 _TAIL_RECORDS = 8_192
@@ -46,6 +47,7 @@ _ANCHOR_TAIL_RECORDS = 16
 # signing 25 heads takes 17 ms: at most this share of the time, so that load stretches the interval
 _SIGNING_SHARE_MAX = 0.06
 _INTERVAL_MS_MAX = 500
+_REASON_CHARS_MAX = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +64,16 @@ class SealPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealPlan:
-    """Which trees there are. `generations` names partitions that a `NewGeneration` restarted."""
+    """Which trees there are. `generations` names partitions that a `NewGeneration` restarted.
+
+    `known` are heads that the control log commits to: what survived a loss.
+    """
 
     domain: str
     cluster: str
     topics: Sequence[str] = SEALED_TOPICS
     generations: Mapping[TopicPartition, int] = field(default_factory=dict)
+    known: Sequence[Head] = ()
 
 
 class Sealer:
@@ -101,7 +107,7 @@ class Sealer:
         last = self._last_checkpoints(origins, by_name)
         self._resume_anchors()
         seen: dict[TopicPartition, dict[int, bytes]] = {at: {} for at in origins}
-        for head in (*known, *self._anchored_heads()):
+        for head in (*known, *self._plan.known, *self._anchored_heads()):
             at = by_name.get(head.origin)
             if at is not None:
                 note_head(seen[at], head)
@@ -110,7 +116,7 @@ class Sealer:
         self._signed = dict.fromkeys(origins, -1)
         self._reader = self._ports.log.reader({at: t.size for at, t in self._trees.items()})
         self._writer = self._ports.log.writer("seal")
-        _LOG.info("sealing_started", extra={"partitions": len(origins), "resumed": len(last)})
+        _log.info("sealing_started", partitions=len(origins), resumed=len(last))
 
     def cycle(self) -> int:
         """Reads what is there and signs what is due; returns how many checkpoints it wrote.
@@ -143,6 +149,14 @@ class Sealer:
     def unsealed(self) -> int:
         """Returns how many records were read and are under no checkpoint yet."""
         return sum(t.size - max(self._signed[at], 0) for at, t in self._trees.items())
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Returns how far each tree has been read."""
+        return {at: tree.size for at, tree in self._trees.items()}
+
+    def reason(self) -> str:
+        """Returns why a partition is not sealed any more, or an empty text."""
+        return "; ".join(f"{e.finding}: {e}" for e in self.alarms.values())[:_REASON_CHARS_MAX]
 
     def close(self) -> None:
         """Signs and anchors what was read, and leaves."""
@@ -221,7 +235,7 @@ class Sealer:
         try:
             open_checkpoint(record, parse_origin(record.origin), key, self._ports.verifier)
         except VerificationError as error:
-            _LOG.warning("checkpoint_ignored", extra={"finding": error.finding})
+            _log.warning("checkpoint_ignored", finding=error.finding)
             return False
         return True
 
@@ -231,7 +245,7 @@ class Sealer:
             try:
                 yield ports.codec.decode(record.value or b"")
             except UndecodableError:
-                _LOG.warning("seal_undecodable", extra={"topic": at.topic, "at": record.offset})
+                _log.warning("seal_undecodable", topic=at.topic, at=record.offset)
 
     def _tree(
         self,
@@ -272,7 +286,7 @@ class Sealer:
             try:
                 self._anchors.follow(record, (key,), self._ports.verifier)
             except VerificationError as error:
-                _LOG.warning("anchor_ignored", extra={"finding": error.finding})
+                _log.warning("anchor_ignored", finding=error.finding)
         self._anchors_end = high
 
     def _anchored_heads(self) -> tuple[Head, ...]:
@@ -299,10 +313,10 @@ class Sealer:
                 nulls = self._trees[at].extend(list(group))
             except VerificationError as error:
                 self.alarms[at] = error
-                _LOG.critical("sealing_stopped", extra={"at": str(at), "finding": error.finding})
+                _log.critical("sealing_stopped", at=str(at), finding=error.finding)
                 continue
             if nulls:
-                _LOG.warning("null_value_sealed", extra={"at": str(at), "count": nulls})
+                _log.warning("null_value_sealed", at=str(at), count=nulls)
 
     def _all_read_once(self) -> bool:
         """Whether every tree is past all that is known: no anchor may leave one out."""
@@ -357,7 +371,7 @@ class Sealer:
     def _delivered(self, at: TopicPartition, delivery: Delivery) -> None:
         if delivery.error:
             self._failed.append(at)
-            _LOG.warning("checkpoint_not_written", extra={"at": str(at), "error": delivery.error})
+            _log.warning("checkpoint_not_written", at=str(at), error=delivery.error)
 
     def _retry_failed(self) -> None:
         for at in self._failed:

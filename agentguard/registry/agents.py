@@ -13,6 +13,7 @@ from agentguard.registry.names import RegistrationError, check_name
 CREDENTIAL_PREFIX = "agk"
 CREDENTIAL_ID_BYTES = 6
 CREDENTIAL_SECRET_BYTES = 32
+CREDENTIAL_BYTES = CREDENTIAL_ID_BYTES + CREDENTIAL_SECRET_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,8 @@ def credential_hash(token: str) -> bytes:
 
 def make_credential(random: bytes) -> Credential:
     """Returns the credential `agk_<8 id>_<43 base64url>` made of 38 random bytes."""
-    if len(random) != CREDENTIAL_ID_BYTES + CREDENTIAL_SECRET_BYTES:
-        raise RegistrationError("a credential is made of 38 random bytes")
+    if len(random) != CREDENTIAL_BYTES:
+        raise RegistrationError(f"a credential is made of {CREDENTIAL_BYTES} random bytes")
     # `_` separates the parts, so the id holds none
     label = base64.b32encode(random[:CREDENTIAL_ID_BYTES]).decode().lower()[:8]
     secret = base64.urlsafe_b64encode(random[CREDENTIAL_ID_BYTES:]).decode().rstrip("=")

@@ -118,6 +118,23 @@ def make_tool(
     )
 
 
+def labels_of(tool: RegisterTool) -> ToolLabels:
+    """Returns the labels that are on record."""
+    return ToolLabels(
+        status=tool.status,
+        server=tool.server,
+        version=tool.version,
+        operation=tool.operation,
+        side_effect=tool.side_effect,
+        categories=tool.categories,
+        decisive_arguments=tool.decisive_arguments,
+        extractors=tool.extractors,
+        output_trust=tool.output_trust,
+        scopes=tool.scopes,
+        resource=tool.resource,
+    )
+
+
 def effect_of(tool: RegisterTool) -> SideEffect:
     """Returns what the tool does to the world; unknown is write."""
     return SideEffect.WRITE if tool.side_effect is SideEffect.UNKNOWN else tool.side_effect

@@ -76,7 +76,7 @@ class Intake:
     counts: IntakeCounts
 
     def take(self, record: LogRecord) -> None:
-        """Takes a record of any topic but the control log's. Raises `OldBuildError`."""
+        """Takes a record of any topic but the control log's. Raises `OutdatedBuildError`."""
         leaf = leaf_hash(record.value)
         reading = self.reader.read(record)
         if record.topic == Topic.REQUESTS and reading.problem != FOREIGN_TENANT:

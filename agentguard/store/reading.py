@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from agentguard.contracts.errors import AgentGuardError, UndecodableError, UnknownSchemaError
+from agentguard.contracts.errors import UndecodableError, UnknownSchemaError
 from agentguard.contracts.ports import AnyRecord, Codec, LogRecord
 from agentguard.contracts.records import (
     AgentRequest,
@@ -24,6 +24,7 @@ from agentguard.contracts.records import (
     ToolOutcome,
 )
 from agentguard.contracts.topics import Topic
+from agentguard.control.judge import OutdatedBuildError
 from agentguard.store.ports import ControlJudge
 
 UNDECODABLE = "undecodable"
@@ -44,13 +45,6 @@ EXPECTED: Mapping[str, tuple[type, ...]] = {
     Topic.CHECKPOINTS: (Checkpoint,),
 }
 HEADER = slice(2, 10)  # where a frame names its schema
-
-
-class OldBuildError(AgentGuardError):
-    """The control log lists a schema that this build lacks: it must not skip such a record."""
-
-    code = "old_build"
-    next_step = "install the version of agentguard that the other processes run"
 
 
 class Reading(NamedTuple):
@@ -77,7 +71,7 @@ class RecordReader:
         self._tenant = tenant
 
     def read(self, record: LogRecord) -> Reading:
-        """Returns what the record is. Raises `OldBuildError`."""
+        """Returns what the record is. Raises `OutdatedBuildError`."""
         if record.value is None:
             return Reading(None, NULL_VALUE)
         reading = self._decode(record.value, listed_only=record.topic != Topic.CONTROL)
@@ -90,7 +84,7 @@ class RecordReader:
         return reading
 
     def core(self, decision: Decision) -> Reading:
-        """Returns the core of a decision. Raises `OldBuildError`."""
+        """Returns the core of a decision. Raises `OutdatedBuildError`."""
         reading = self._decode(decision.core, listed_only=True)
         if reading.body is not None and not isinstance(reading.body, DecisionCore):
             return Reading(None, UNEXPECTED, decision.core[HEADER])
@@ -105,7 +99,7 @@ class RecordReader:
             body = self._codec.decode(frame)
         except UnknownSchemaError as error:
             if self._is_listed(error.fingerprint):
-                raise OldBuildError(
+                raise OutdatedBuildError(
                     f"schema `{error.fingerprint.hex()}` is in force and unknown to this build"
                 ) from error
             return Reading(None, UNLISTED, error.fingerprint)

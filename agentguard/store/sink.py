@@ -104,7 +104,7 @@ class Sink:
             self._targets[at] = end
         self.writer.doubt({at: end for at, end in ends.items() if end >= self._next.get(at, 0)})
         self._stored_control = self._next[CONTROL]
-        self._next[CONTROL] = 0
+        self._next[CONTROL] = self._ports.control.folded + 1
         self._has_asked_control = False
         self._catch_up_control()
         if self._next[CONTROL] == 0:
@@ -115,7 +115,7 @@ class Sink:
     def step(self, *, timeout_ms: int) -> int:
         """Reads once, settles what can be settled, flushes what is due; returns records read.
 
-        Raises `LogError`, `StoreError`, `OldBuildError`: then only a new start helps.
+        Raises `LogError`, `StoreError`, `OutdatedBuildError`: then only a new start helps.
         """
         if not self._readers:
             raise LogError("the sink was not started")

@@ -44,15 +44,16 @@ LEFT JOIN delivered AS g
   ON g.partition = d.source_partition AND g.request_offset = d.source_offset
 LEFT JOIN reported AS r ON r.tenant = d.tenant AND r.request_id = d.request_id
 UNION ALL
-SELECT event_time, tenant, agent_id, '' AS session_id, '' AS tool, request_id, '' AS decided,
-  'denied_at_gateway' AS how, 'deny' AS action, reason AS code, '' AS reason, count,
-  partition, request_offset, toInt64(-1) AS decision_offset
-FROM agentguard.enforcements
-WHERE code = 'denied_at_gateway' AND request_id NOT IN (
-  SELECT request_id FROM agentguard.decisions_all
-  WHERE counts AND request_id IN (
-    SELECT request_id FROM agentguard.enforcements WHERE code = 'denied_at_gateway')
-    AND request_id != toUUID('00000000-0000-0000-0000-000000000000'));
+SELECT e.event_time AS event_time, e.tenant AS tenant, e.agent_id AS agent_id, '' AS session_id,
+  '' AS tool, e.request_id AS request_id, '' AS decided, 'denied_at_gateway' AS how,
+  'deny' AS action, e.reason AS code, '' AS reason, e.count AS count,
+  e.partition AS partition, e.request_offset AS request_offset, toInt64(-1) AS decision_offset
+FROM agentguard.enforcements AS e
+WHERE e.code = 'denied_at_gateway' AND e.request_id NOT IN (
+  SELECT d.request_id FROM agentguard.decisions_all AS d
+  WHERE d.counts AND d.request_id != toUUID('00000000-0000-0000-0000-000000000000')
+    AND d.request_id IN (
+      SELECT r.request_id FROM agentguard.enforcements AS r WHERE r.code = 'denied_at_gateway'));
 
 CREATE VIEW IF NOT EXISTS agentguard.agents AS SELECT * FROM agentguard.agents_all FINAL;
 

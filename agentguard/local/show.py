@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a newcomer is shown on recorded traffic: a planted instruction stopped, and the rest counted."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agentguard.adapters.system import SystemEntropy
+from agentguard.contracts.codes import flatten
+from agentguard.contracts.facts import Json
+from agentguard.contracts.ports import Entropy
+from agentguard.contracts.strict_json import encode_canonical
+from agentguard.control.fold import ControlFold
+from agentguard.local.control_writer import ControlWriter, Order
+from agentguard.local.founding import NamedSigner
+from agentguard.local.platform_files import AgentCredential, change_credentials
+from agentguard.local.sample_traffic import SampleCase, Samples, load, replay, request_body, show
+from agentguard.local.steps import Steps
+from agentguard.local.up import EmbeddedPlatform, StartError
+from agentguard.registry.agents import (
+    CREDENTIAL_ID_BYTES,
+    CREDENTIAL_SECRET_BYTES,
+    make_agent,
+    make_credential,
+)
+
+TIMEOUT_S = 35.0
+KINDS = {
+    "benign": "the user's own calls",
+    "under_attack": "the user's own calls after an attack was read",
+    "injection": "calls that only a planted instruction asked for",
+    "twin": "the same calls, asked for by the user",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Asks the gateway as one agent."""
+
+    gateway: str
+    token: str
+
+    def __call__(self, body: Mapping[str, Json]) -> dict[str, Json]:
+        """Returns the gateway's answer. Raises `StartError` where it is none."""
+        request = urllib.request.Request(  # noqa: S310  our own gateway
+            f"{self.gateway}/v1/decisions",
+            data=encode_canonical(dict(body)),
+            headers={
+                "content-type": "application/json",
+                "authorization": f"Bearer {self.token}",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310
+                answer = json.loads(reply.read())
+        except urllib.error.HTTPError as error:
+            answer = json.loads(error.read())
+        except (OSError, ValueError) as error:
+            raise StartError("the gateway gave no answer to sample traffic") from error
+        return dict(answer)
+
+
+class NewcomersShow:
+    """Registers what the sample traffic needs and sends it through the real gateway."""
+
+    def __init__(self, up: EmbeddedPlatform, steps: Steps) -> None:
+        self._up = up
+        self._steps = steps
+        self._samples = load(up.platform.tenant)
+        self._tokens: dict[str, str] = {}
+        self.first_request_id = ""
+        """The id of the first call that was shown."""
+
+    def register(self, writer: ControlWriter, signers: tuple[NamedSigner, ...]) -> None:
+        """Registers the sample's tools and one agent a suite, where the log does not hold them."""
+        with change_credentials(self._up.data) as credentials:
+            orders = [*_missing_tools(self._samples, writer.fold)]
+            suites = sorted({c.suite for c in self._samples.cases})
+            tenant = self._up.platform.tenant
+            for suite in suites:
+                agent_id = f"{suite}-agent"
+                known = credentials.agents.get(agent_id)
+                if known is None or writer.fold.agent(tenant, agent_id) is None:
+                    known = _new_agent(agent_id, tenant, orders, SystemEntropy())
+                    credentials.agents[agent_id] = known
+                self._tokens[suite] = known.token
+            rejected = [j for j in writer.submit(orders, signers) if not j.accepted]
+        if rejected:
+            raise StartError(f"a sample registration was rejected: {rejected[0].code}")
+        self._steps.say("registry", f"{len(self._samples.tools)} tools, {len(suites)} agents")
+
+    def first_calls(self) -> None:
+        """Shows an injected call stopped and its twin allowed."""
+        injected, twin = show(self._samples)
+        answer = self._ask(injected)
+        self.first_request_id = str(answer.get("requestId", ""))
+        self._steps.say("first call", f"decided {self._steps.elapsed_s():.1f} s after the start")
+        self._print(injected, answer)
+        self._print(twin, self._ask(twin))
+
+    def everything(self, progress: Callable[[int, int], None]) -> None:
+        """Sends every case and prints what was allowed and what was stopped, misses included."""
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        cases = self._samples.cases
+        for number, case in enumerate(cases):
+            outcome = "passed"
+            for answer in replay(case, self._sender(case), agent_id=f"{case.suite}-agent"):
+                if answer.get("action") not in ("allow", "transform"):
+                    outcome = str(answer.get("action"))
+            counts.setdefault((case.suite, case.kind), Counter())[outcome] += 1
+            progress(number + 1, len(cases))
+        self._steps.say("traffic", f"{len(cases)} recorded cases sent through the gateway")
+        for kind, meaning in KINDS.items():
+            rows = [(suite, c) for (suite, k), c in sorted(counts.items()) if k == kind]
+            line = "  ".join(
+                f"{suite} {c['passed']}/{sum(c.values())}" + _held(c) for suite, c in rows
+            )
+            self._steps.say("", f"{meaning}, cases passed: {line}")
+
+    def _sender(self, case: SampleCase) -> Sender:
+        return Sender(self._up.platform.gateway, self._tokens[case.suite])
+
+    def _ask(self, case: SampleCase) -> dict[str, Json]:
+        index = case.judged[-1]
+        body = request_body(case, index, agent_id=f"{case.suite}-agent", session_id=case.case)
+        return self._sender(case)(body)
+
+    def _print(self, case: SampleCase, answer: Mapping[str, Json]) -> None:
+        call = case.calls[case.judged[-1]]
+        arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+        self._steps.say("", "")
+        self._steps.say("  user asked", flatten(case.task))
+        self._steps.say("  agent calls", flatten(f"{call.tool} {arguments}"))
+        self._steps.say(f"  {answer.get('action')}", flatten_all(str(answer.get("reason", ""))))
+
+
+def flatten_all(text: str) -> str:
+    """Returns a reason of any length as one printable line."""
+    return "".join(flatten(text[i : i + 200]) for i in range(0, len(text), 200))
+
+
+def _held(counts: Counter[str]) -> str:
+    return f" ({counts['escalate']} wait for a person)" if counts["escalate"] else ""
+
+
+def _missing_tools(samples: Samples, fold: ControlFold) -> list[Order]:
+    return [Order(body=t) for t in samples.tools if fold.tool(t.tenant, t.tool) is None]
+
+
+def _new_agent(
+    agent_id: str, tenant: str, orders: list[Order], entropy: Entropy
+) -> AgentCredential:
+    credential = make_credential(entropy.token(CREDENTIAL_ID_BYTES + CREDENTIAL_SECRET_BYTES))
+    orders.append(Order(body=make_agent(agent_id, tenant=tenant, credential=credential)))
+    return AgentCredential(token=credential.token)

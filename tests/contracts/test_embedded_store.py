@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row stores behave alike; the embedded one keeps what it was given and its door only reads."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from agentguard.adapters.memory_store import MemoryStore
+from tests.contracts.row_store_behaviour import BEHAVIOURS
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("embedded_store_process.py")
+USER, PASSWORD = "analyst", "right-password"
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("embedded")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (folder / "stderr").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(SCRIPT), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+        )
+    assert process.stdin
+    assert process.stdout
+    try:
+        lines = [process.stdout.readline()]
+        while lines[-1] and not lines[-1].startswith(b"{"):
+            lines.append(process.stdout.readline())
+        assert lines[-1], (folder / "stderr").read_text()
+        yield json.loads(lines[-1])
+    finally:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def client(embedded: dict[str, Any]) -> Iterator[Any]:
+    opened = clickhouse_connect.get_client(
+        host="127.0.0.1",
+        port=embedded["port"],
+        username=USER,
+        password=PASSWORD,
+        autogenerate_session_id=False,
+    )
+    yield opened
+    opened.close()
+
+
+def ask(
+    embedded: dict[str, Any],
+    path: str,
+    *,
+    body: bytes | None = None,
+    user: str = USER,
+    password: str = PASSWORD,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, str, Any]:
+    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{embedded['port']}{path}",
+        data=body,
+        headers=({"Authorization": f"Basic {basic}"} if user else {}) | (headers or {}),
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode(), answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(), error.headers
+
+
+# the two row stores
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_memory_store_behaves_as_every_row_store_must(name: str) -> None:
+    BEHAVIOURS[name](MemoryStore())
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_embedded_store_behaves_as_every_row_store_must(
+    embedded: dict[str, Any], name: str
+) -> None:
+    assert embedded["behaviours"][name] == ""
+
+
+def test_every_column_that_a_row_names_exists(embedded: dict[str, Any]) -> None:
+    assert len(embedded["columns"]) == 16
+    assert not [table for table, missing in embedded["columns"].items() if missing]
+
+
+def test_nothing_that_is_stored_can_be_changed_or_removed(embedded: dict[str, Any]) -> None:
+    assert len(embedded["refused"]) == 14
+    for statement, answer in embedded["refused"].items():
+        assert "Code: 497" in answer or "keep_rank" in statement, statement
+
+
+def test_store_of_another_cluster_or_tenant_is_refused(embedded: dict[str, Any]) -> None:
+    assert "the store serves cluster" in embedded["other_cluster"]
+    assert "tenant `acme`" in embedded["other_tenant"]
+
+
+# what is asked of it
+
+
+def test_each_request_has_one_effective_decision_the_first_that_counts(client: Any) -> None:
+    rows = client.query(
+        "SELECT source_offset, verdict, offset FROM decisions WHERE tool = 'mail.send'"
+    ).result_rows
+    assert rows == [(1, "deny", 0)]
+    assert client.command("SELECT count() FROM decisions_all WHERE source_offset = 1") == 2
+
+
+def test_reason_of_a_denial_quotes_its_evidence(client: Any) -> None:
+    ((reason, sentence),) = client.query(
+        "SELECT reason, sentence FROM decisions WHERE tool = 'mail.send'"
+    ).result_rows
+    assert sentence == "send it"
+    assert reason == "the user's task does not ask for `mail.send`"
+
+
+def test_what_the_caller_really_got_is_told_for_every_decision(client: Any) -> None:
+    rows = client.query(
+        "SELECT tool, decided, how, action, code, count FROM enforced_actions ORDER BY tool"
+    ).result_rows
+    assert set(rows) == {
+        ("", "", "denied_at_gateway", "deny", "shed", 7),
+        ("", "deny", "not_reported", "unknown", "not_asked", 1),
+        ("mail.late", "allow", "denied_at_gateway", "deny", "deadline", 1),
+        ("mail.read", "allow", "delivered", "allow", "allowed", 1),
+        ("mail.send", "deny", "delivered", "deny", "not_asked", 1),
+        ("mail.silent", "deny", "not_reported", "unknown", "not_asked", 1),
+    }
+
+
+def test_grants_and_current_state_are_told(client: Any) -> None:
+    tokens = client.query("SELECT tool, status FROM tokens ORDER BY tool").result_rows
+    assert set(tokens) == {("mail.read", "expired"), ("mail.send", "expired")}
+    agents = client.query("SELECT tenant, agent_id, status FROM agents").result_rows
+    assert agents == [("acme", "agent-1", "pending")]
+    commands = client.query("SELECT type, accepted FROM control_commands ORDER BY offset")
+    assert commands.result_rows == [("Genesis", True), ("RegisterAgent", True)]
+
+
+def test_payload_is_the_sealed_record_and_its_texts_are_cut_out_of_it(client: Any) -> None:
+    rows = client.query(
+        "SELECT count() FROM requests WHERE problem = '' AND leaf_hash = "
+        "SHA256(concat(char(0), payload))"
+    ).result_rows
+    assert rows == [(4,)]
+    found = client.query(
+        "SELECT DISTINCT task, parameters FROM requests WHERE hasToken(parameters, 'example')"
+    ).result_rows
+    assert found == [("send the report", '{"to":"x@example.com"}')]
+
+
+def test_second_tenants_record_left_nothing_but_its_place(client: Any, embedded: Any) -> None:
+    rows = client.query(
+        "SELECT partition, offset, payload, tenant FROM requests WHERE problem = 'foreign_tenant'"
+    ).result_rows
+    assert rows == [(1, 0, "", "")]
+    assert embedded["problems"]["foreign_tenant"] == 1
+
+
+def test_latency_of_each_stage_is_rolled_up(client: Any) -> None:
+    select = "SELECT count() FROM system.view_refreshes WHERE exception = ''"
+    assert client.command(select) == 1
+
+
+# the door, as unmodified clients use it
+
+
+def test_typed_parameters_stay_data(client: Any) -> None:
+    hostile = "x' OR 1 = 1 --"
+    rows = client.query(
+        "SELECT count() FROM requests WHERE tool = {tool:String}", parameters={"tool": hostile}
+    ).result_rows
+    assert rows == [(0,)]
+    assert client.query("SELECT {n:UInt8} + 1", parameters={"n": 41}).result_rows == [(42,)]
+
+
+def test_frames_arrow_and_row_streams_work(client: Any) -> None:
+    frame = client.query_df("SELECT tool, offset FROM requests ORDER BY offset")
+    assert list(frame.columns) == ["tool", "offset"]
+    assert client.query_arrow("SELECT 1 AS one").num_rows == 1
+    with client.query_rows_stream("SELECT number FROM numbers(200000)") as stream:
+        assert sum(1 for _ in stream) == 200_000
+    assert client.command("SELECT version()")
+    assert client.ping()
+
+
+def test_question_with_no_rows_is_answered_with_none(client: Any) -> None:
+    assert client.query("SELECT tool FROM requests WHERE 0").result_rows == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO agentguard.requests (topic) VALUES ('x')",
+        "DROP TABLE agentguard.requests",
+        "ALTER TABLE agentguard.requests DELETE WHERE 1",
+        "CREATE TEMPORARY TABLE t (a UInt8)",
+        "ATTACH TABLE t FROM '/tmp' (a UInt8) ENGINE = MergeTree ORDER BY a",
+        "OPTIMIZE TABLE agentguard.requests",
+        "SELECT 1 INTO OUTFILE '/tmp/agentguard-outfile'",
+        "SYSTEM STOP MERGES",
+        "SYSTEM SHUTDOWN",
+        "KILL QUERY WHERE 1",
+        "SET max_execution_time = 0",
+        "SET ROLE DEFAULT",
+        "USE system",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; DROP TABLE agentguard.requests",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SELECT 1 SETTINGS max_execution_time = 0",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'x String')",
+        "SELECT * FROM remote('127.0.0.1', system.one)",
+        "SELECT * FROM s3('http://127.0.0.1:1/x', 'LineAsString')",
+        "SELECT * FROM executable('x', 'TSV', 'x String')",
+        "SELECT * FROM Python(sys)",
+        "INSERT INTO FUNCTION file('/tmp/agentguard-x', 'CSV') SELECT 1",
+        "BACKUP DATABASE agentguard TO File('/tmp/agentguard-backup')",
+        "GRANT ALL ON *.* TO default",
+        "EXPLAIN AST DROP TABLE agentguard.requests; DROP TABLE agentguard.requests",
+    ],
+)
+def test_door_refuses_whatever_does_more_than_read(
+    embedded: dict[str, Any], statement: str
+) -> None:
+    status, text, headers = ask(embedded, "/", body=statement.encode())
+    assert status in (400, 403, 404, 500), text
+    assert headers["X-ClickHouse-Exception-Code"] != "", text
+    assert "Code: " in text
+    assert not Path("/tmp/agentguard-outfile").exists()
+    assert ask(embedded, "/?query=SELECT+count()+%3E+0+FROM+requests")[:2] == (200, "1\n")
+
+
+def test_settings_in_the_address_cannot_lift_a_limit(embedded: dict[str, Any]) -> None:
+    query = (
+        "/?readonly=0&max_execution_time=9999&max_memory_usage=0&query="
+        "SELECT+name,value+FROM+system.settings+WHERE+name+IN+"
+        "('readonly','max_execution_time','max_memory_usage','log_comment')+ORDER+BY+name"
+    )
+    status, text, _ = ask(embedded, query)
+    assert status == 200
+    assert dict(line.split("\t") for line in text.splitlines()) == {
+        "log_comment": USER,
+        "max_execution_time": "30",
+        "max_memory_usage": "2000000000",
+        "readonly": "1",
+    }
+
+
+def test_wrong_user_or_password_is_refused(embedded: dict[str, Any]) -> None:
+    for user, password in (("", ""), (USER, "wrong"), ("other", PASSWORD), ("default", "")):
+        status, text, headers = ask(embedded, "/?query=SELECT+1", user=user, password=password)
+        assert (status, headers["X-ClickHouse-Exception-Code"]) == (403, "516"), text
+    with pytest.raises(DatabaseError, match="516"):
+        clickhouse_connect.get_client(
+            host="127.0.0.1", port=embedded["port"], username=USER, password="wrong"
+        )
+
+
+def test_clickhouse_headers_and_forms_are_understood(embedded: dict[str, Any]) -> None:
+    headers = {"X-ClickHouse-User": USER, "X-ClickHouse-Key": PASSWORD}
+    assert ask(embedded, "/?query=SELECT+1", user="", headers=headers)[:2] == (200, "1\n")
+    form = (
+        '--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT {a:String}\r\n'
+        '--b\r\nContent-Disposition: form-data; name="param_a"\r\n\r\ngrüße\r\n--b--\r\n'
+    ).encode()
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert ask(embedded, "/", body=form, headers=kind)[:2] == (200, "grüße\n")
+
+
+def test_oversize_and_undecodable_questions_are_refused(embedded: dict[str, Any]) -> None:
+    assert ask(embedded, "/", body=b"SELECT '" + b"x" * 300_000 + b"'")[0] == 400
+    assert ask(embedded, "/", body=b"SELECT '\xff\xfe'")[0] == 400
+    assert ask(embedded, "/", body=b"SELECT " + b"(" * 5_000)[0] in (400, 403)
+    assert ask(embedded, "/?query=SELECT+1&database=a%60b")[0] == 404
+
+
+def test_question_that_asks_for_too_much_is_stopped(embedded: dict[str, Any]) -> None:
+    body = b"SELECT groupArray(number) FROM numbers(1000000000)"
+    status, text, _ = ask(embedded, "/", body=body)
+    assert status == 500
+    assert "Code: 241" in text or "Code: 159" in text
+
+
+def test_health_readiness_metrics_and_description_need_no_password(
+    embedded: dict[str, Any],
+) -> None:
+    assert ask(embedded, "/healthz", user="")[:2] == (200, "Ok.\n")
+    assert ask(embedded, "/ping", user="")[0] == 200
+    assert ask(embedded, "/metrics", user="")[0] == 200
+    status, text, _ = ask(embedded, "/readyz", user="")
+    assert status == 503
+    assert "second tenant" in json.loads(text)["reason"]
+    assert json.loads(ask(embedded, "/openapi.json", user="")[1])["openapi"] == "3.1.0"
