@@ -133,8 +133,10 @@ class KafkaLog:
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """Returns the first offset and the end, asked now. Raises `LogError` without an answer."""
         asked = ck.TopicPartition(partition.topic, partition.partition)
+        index = self._index()
+        index.poll(0)  # or what it has to say in an outage would pile up
         try:
-            found = self._index().get_watermark_offsets(asked, timeout=_ASK_S, cached=False)
+            found = index.get_watermark_offsets(asked, timeout=_ASK_S, cached=False)
         except ck.KafkaException as error:
             raise _log_error(error.args[0], "asking for the log's bounds") from error
         if found is None:
