@@ -113,6 +113,10 @@ def classification(**changes: Any) -> r.Classification:
     return r.Classification(**fields | changes)
 
 
+def history(**changes: Any) -> f.HistoryFacts:
+    return f.HistoryFacts(**changes)
+
+
 def document(**changes: Any) -> bytes:
     """Returns the policy input of a harmless asked send; keywords are those of `build_document`."""
     fields: dict[str, Any] = {
