@@ -372,8 +372,11 @@ class Caller:
         headers = options.pop("headers", None) or self.headers(agent)
         return await self.send("POST", path, raw, headers=headers, **options)
 
-    async def ask(self, agent: str = "alice", **changes: Any) -> Reply:
-        return await self.post("/v1/decisions", ask_body(agent, **changes), agent=agent)
+    async def ask(
+        self, agent: str = "alice", *, gone: asyncio.Event | None = None, **changes: Any
+    ) -> Reply:
+        body = ask_body(agent, **changes)
+        return await self.post("/v1/decisions", body, agent=agent, gone=gone)
 
     async def get(self, path: str, *, agent: str = "alice") -> Reply:
         return await self.send("GET", path, headers=self.headers(agent))
