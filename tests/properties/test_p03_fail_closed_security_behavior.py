@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from unittest.mock import patch
@@ -89,16 +88,15 @@ def with_a_broken_transform(world: World, request: r.AgentRequest, record: LogRe
     return (core_of(request, record, verdict=r.Verdict.TRANSFORM, code="transformed"),)
 
 
-def kill(world: World) -> None:
+def kill(world: World, over: threading.Event) -> None:
     """A kill that the gateway has folded: its own tick does that."""
     world.kill(TargetKind.GLOBAL, "")
     end = len(signed_set().commands)
-    give_up_s = time.monotonic() + HANG_S
-    while world.metrics.value(GATEWAY_CONTROL_OFFSET) < end and time.monotonic() < give_up_s:
-        time.sleep(0.001)
+    while world.metrics.value(GATEWAY_CONTROL_OFFSET) < end and not over.wait(0.001):
+        pass
 
 
-def lag(world: World) -> None:
+def lag(world: World, over: threading.Event) -> None:
     """The log says that control goes on beyond what this gateway has read, and it has heard so."""
     asked, heard = world.log.bounds, threading.Semaphore(0)
 
@@ -110,7 +108,8 @@ def lag(world: World) -> None:
 
     world.log.bounds = bounds  # type: ignore[method-assign]
     for _ in range(2):  # the second question comes after the first answer was noted
-        heard.acquire(timeout=HANG_S)
+        while not heard.acquire(timeout=0.01) and not over.is_set():
+            pass
 
 
 DECIDERS: dict[str, Fault] = {
@@ -159,12 +158,13 @@ def test_whatever_fails_around_it_the_gateway_says_deny(
 ) -> None:
     is_stopped = is_killed or is_lagging or append is not None
     world = new_world(timeout_ms=TIMEOUT_MS)
+    over = threading.Event()
 
     def rule(request: r.AgentRequest, record: LogRecord) -> Cores:
         if is_killed:
-            kill(world)
+            kill(world, over)
         if is_lagging:
-            lag(world)
+            lag(world, over)
         cores = [core for name in wrong for core in DECIDERS[name](world, request, record)]
         # a proper allow where something else must stop it
         return [*cores, core_of(request, record)] if is_stopped else cores
@@ -178,6 +178,8 @@ def test_whatever_fails_around_it_the_gateway_says_deny(
             reply = a_call(world, append)
         except TimeoutError:
             raise AssertionError("the caller was left without an answer") from None
+        finally:
+            over.set()
     assert reply.json["action"] == "deny"
     assert reply.json["code"]
     assert "grant" not in reply.json
