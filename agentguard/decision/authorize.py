@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from agentguard.contracts.charges import CALL_UNIT, CALLS, SPEND, UNTRUSTED_OUTPUT
-from agentguard.contracts.codes import Code
+from agentguard.contracts.codes import Code, reason_text
 from agentguard.contracts.commands import RegisterAgent, RegisterTool
 from agentguard.contracts.facts import HistoryFacts, Origin, Provenance, Ruling, Source
 from agentguard.contracts.records import (
@@ -69,6 +69,10 @@ def authorize_call(question: Question, classified: Classified, ruling: Ruling) -
     verdict = ruling.verdict
     is_allowed = verdict is Verdict.ALLOW and not is_dry_run
     codes, arguments = ruling.codes, _arguments(classified, ruling)
+    if verdict is Verdict.ESCALATE:
+        why = reason_text(codes[0], arguments, {})
+        arguments = (ruling.approval_group, f"{why}; no approver is configured")
+        codes = (Code.APPROVAL_REQUIRED, *(c for c in codes if c != Code.APPROVAL_REQUIRED))
     if is_dry_run:
         codes, arguments = (Code.DRY_RUN, *codes), (verdict.value,)
     charges: tuple[Charge, ...] = ()
@@ -141,7 +145,7 @@ def _arguments(classified: Classified, ruling: Ruling) -> tuple[str, ...]:
         case Code.SPEND_LIMIT:
             return (str(past.spend_day_minor),)
         case Code.APPROVAL_REQUIRED:
-            return (ruling.approval_group or "?", f"rule {rule}; no approver is configured")
+            return (ruling.approval_group, f"rule {rule}")
         case Code.KILLED | Code.POLICY_DENIED:
             return (rule,)
         case Code.ENGINE_ERROR:

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from agentguard.contracts.counting import chained_agent, decision_counts, expects_decision
-from agentguard.contracts.errors import LogError
+from agentguard.contracts.errors import FatalLogError
 from agentguard.contracts.hashing import chain_next, leaf_hash
 from agentguard.contracts.ports import AnyRecord, LogRecord
 from agentguard.contracts.records import (
@@ -16,6 +16,7 @@ from agentguard.contracts.records import (
     Decision,
     DecisionCore,
     Deliveries,
+    Delivery,
     DoorRecord,
     Enforcement,
     Mode,
@@ -35,9 +36,11 @@ from agentguard.session.effects import (
 )
 from agentguard.session.signals import SignalState
 
-DELIVERABLE_REQUESTS_MAX: Final = 4_096
+DELIVERABLE_REQUESTS_MAX: Final = 8_192
 
-AgentName = tuple[str, str]
+AgentName: TypeAlias = tuple[str, str]
+# first offsets of requests, decisions and signals
+Starts: TypeAlias = tuple[int, int, int]
 
 
 class Counted(Enum):
@@ -70,24 +73,33 @@ class Open:
         self.core: DecisionCore | None = None
 
 
+class Answer(NamedTuple):
+    """One answer that reached its caller, with the agent whose it was."""
+
+    state: AgentState
+    item: Delivery
+    producer: str
+    epoch: int
+
+
 class PartitionFold:
     """State of one partition number across the three topics.
 
     Requests are first read (`read`), then folded (`apply_request`) in offset order per agent;
     a decision on a request that was read but not folded takes effect when it is. `next_request` is
-    the next offset to be read, `next_decision` is k.
+    the next offset to be read, `next_decision` is k; they begin where the log begins.
 
     What is decided is a low-water mark plus a set above it: every offset below `next_request`
     that expects a decision and is not among `open`.
     """
 
-    def __init__(self, *, cluster: str, partition: int, partitions: int) -> None:
+    def __init__(
+        self, *, cluster: str, partition: int, partitions: int, starts: Starts = (0, 0, 0)
+    ) -> None:
         self.cluster = cluster
         self.partition = partition
         self.partitions = partitions
-        self.next_request = -1
-        self.next_decision = 0
-        self.next_signal = 0
+        self.next_request, self.next_decision, self.next_signal = starts
         self.open: dict[int, Open] = {}
         self._agents: dict[AgentName, AgentState] = {}
         self._signals: dict[AgentName, SignalState] = {}
@@ -120,7 +132,7 @@ class PartitionFold:
     @property
     def low_water(self) -> int:
         """The first offset that still needs a decision; all below it are finished."""
-        return next(iter(self.open), max(self.next_request, 0))
+        return next(iter(self.open), self.next_request)
 
     def misplaced(self, record: LogRecord, value: DoorRecord) -> str:
         """Returns in what a record disagrees with where it lies, or an empty text."""
@@ -141,12 +153,10 @@ class PartitionFold:
         """Notes that a record of `ag.requests` was read; returns what now needs a decision.
 
         `decoded` is None where the bytes are undecodable or their schema is not listed. Raises
-        `LogError` where offsets are missing: a state without them would be a guess.
+        `FatalLogError` where offsets are missing: a state without them would be a guess.
         """
-        if self.next_request < 0:
-            self.next_request = record.offset
         if record.offset != self.next_request:
-            raise LogError(
+            raise FatalLogError(
                 f"offset `{self.next_request}` of `{record.topic}/{record.partition}` is missing"
             )
         self.next_request += 1
@@ -156,6 +166,10 @@ class PartitionFold:
         state = None if request is None else self.agent(request.tenant, request.agent_id)
         waiting = Open(record, request, state)
         self.open[record.offset] = waiting
+        if state is not None:
+            self._recent[record.offset] = state
+            if len(self._recent) > DELIVERABLE_REQUESTS_MAX:
+                del self._recent[next(iter(self._recent))]
         return waiting
 
     def apply_request(self, record: LogRecord, decoded: AnyRecord | None) -> None:
@@ -167,8 +181,9 @@ class PartitionFold:
             leaf = leaf_hash(record.value) if waiting is None else waiting.leaf
             state.requests_chain = chain_next(state.requests_chain, leaf)
             self._fold(state, record, decoded)
-        elif isinstance(decoded, Deliveries) and not self.misplaced(record, decoded):
-            self._deliver(decoded)
+        elif isinstance(decoded, Deliveries):
+            for answer in self.deliveries(record, decoded):
+                self.apply_delivery(answer)
         if waiting is not None:
             waiting.is_folded = True
             if waiting.core is not None:
@@ -178,9 +193,6 @@ class PartitionFold:
         match decoded:
             case AgentRequest() if not self.misplaced(record, decoded):
                 fold_request(state, decoded, record.offset)
-                self._recent[record.offset] = state
-                if len(self._recent) > DELIVERABLE_REQUESTS_MAX:
-                    del self._recent[next(iter(self._recent))]
             case ToolOutcome() if not self.misplaced(record, decoded):
                 fold_outcome(state, decoded, record.offset)
             case Chunk() if not self.misplaced(record, decoded):
@@ -193,11 +205,20 @@ class PartitionFold:
             case _:
                 return
 
-    def _deliver(self, deliveries: Deliveries) -> None:
+    def deliveries(self, record: LogRecord, deliveries: Deliveries) -> list[Answer]:
+        """Returns what a `Deliveries` record says, agent by agent, as of its own offset."""
+        if self.misplaced(record, deliveries):
+            return []
+        found = []
         for item in deliveries.items:
             state = self._recent.get(item.request_offset)
             if state is not None and state.tenant == deliveries.tenant:
-                fold_delivery(state, item, deliveries.producer, deliveries.epoch)
+                found.append(Answer(state, item, deliveries.producer, deliveries.epoch))
+        return found
+
+    def apply_delivery(self, answer: Answer) -> None:
+        """Folds that one answer reached its caller."""
+        fold_delivery(answer.state, answer.item, answer.producer, answer.epoch)
 
     # -- decisions ----------------------------------------------------------------------------
 
@@ -242,7 +263,7 @@ class PartitionFold:
 
     def _may_come(self, core: DecisionCore) -> bool:
         return (
-            core.request_offset >= max(self.next_request, 0)
+            core.request_offset >= self.next_request
             and core.request_partition == self.partition
             and core.cluster == self.cluster
             and core.mode is Mode.LIVE

@@ -277,6 +277,14 @@ def test_a_restarted_member_has_its_partitions_back_and_moves_nobody(bench: LogB
     two.close()
 
 
+def test_closing_a_member_tells_it_that_it_has_nothing_left(bench: LogBench) -> None:
+    starts = Starts()
+    member = bench.member("one", starts)
+    read_until(lambda: bool(starts.share), member)
+    member.close()
+    assert starts.calls[-1] == ()
+
+
 def test_a_second_process_under_the_same_instance_kills_the_first_for_good(
     bench: LogBench,
 ) -> None:
