@@ -41,6 +41,7 @@ TOPICS = {
     Topic.DECISIONS: PARTITIONS,
     Topic.SIGNALS: PARTITIONS,
     Topic.CONTROL: 1,
+    Topic.HEARTBEATS: 1,
 }
 CODEC = AvroCodec()
 ENTROPY = SystemEntropy()
