@@ -212,6 +212,12 @@ def control(extra: Sequence[bytes] = ()) -> ControlFold:
     return fold
 
 
+@cache
+def shared_control() -> ControlFold:
+    """One fold of the founding commands, for tests that only ask it."""
+    return control()
+
+
 def section(name: SectionName, text: str | bytes) -> Section:
     body = text.encode() if isinstance(text, str) else text
     return make_section(name, body, sha256(b"salt" + body).digest())

@@ -232,7 +232,9 @@ def _suggested(name: str) -> RegisterTool:
 
 
 def _case(row: _Row) -> SampleCase:
-    past = tuple(SampleCall(tool=h.tool, arguments={}, output=_text(h.output)) for h in row.history)
+    outputs = [(h.tool, _text(h.output)) for h in row.history]
+    # where a source does not record outputs there is nothing that was read
+    past = tuple(SampleCall(tool=t, arguments={}, output=o) for t, o in outputs if o)
     call = SampleCall(tool=row.tool, arguments=_object(row.args), output="")
     return SampleCase(
         suite=row.source if row.source == row.suite else f"{row.source}/{row.suite}",

@@ -30,6 +30,7 @@ from agentguard.registry.agents import (
 )
 
 TIMEOUT_S = 35.0
+UNDECIDED = frozenset({"deadline", "not_ready", "unreachable", "shed", "lane_failure"})
 KINDS = {
     "benign": "the user's own calls",
     "under_attack": "the user's own calls after an attack was read",
@@ -98,6 +99,9 @@ class NewcomersShow:
         """Shows an injected call stopped and its twin allowed."""
         injected, twin = show(self._samples)
         answer = self._ask(injected)
+        if answer.get("code") in UNDECIDED:
+            reason = flatten(str(answer.get("reason", "")))
+            raise StartError(f"the first call was not decided: {reason}")
         self.first_request_id = str(answer.get("requestId", ""))
         self._steps.say("first call", f"decided {self._steps.elapsed_s():.1f} s after the start")
         self._print(injected, answer)
