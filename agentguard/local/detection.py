@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from agentguard.adapters.policy_folder import read_folder
 from agentguard.adapters.regorus_engine import RegorusEngine
 from agentguard.bounds import EVIDENCE_PER_SESSION_BYTES_MAX
 from agentguard.classification.provenance import trace
@@ -44,7 +43,7 @@ from agentguard.policy.extractors import extract
 from agentguard.policy.release import build_bundle, read_bundle
 from agentguard.registry.agents import Credential, make_agent
 from agentguard.registry.tools import ToolLabels, effect_of, make_tool
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 
 TENANT: Final = "eval"
 AGENT: Final = "eval-agent"
