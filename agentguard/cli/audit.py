@@ -15,6 +15,7 @@ from agentguard.adapters.mldsa_signer import MlDsaVerifier
 from agentguard.adapters.system import SystemClock
 from agentguard.adapters.trails import FolderTrail
 from agentguard.audit.proof import proof_text
+from agentguard.cli import query
 from agentguard.cli.locate import DataOption, JsonOption, data_folder
 from agentguard.cli.working import Working
 from agentguard.contracts.errors import ConfigError
@@ -27,6 +28,7 @@ AUDITOR = "auditor"
 REQUEST_ID_BYTES = 16
 
 app = typer.Typer(help="Evidence: query, prove, export.", no_args_is_help=True)
+app.command("query")(query.command)
 
 
 @app.command()
