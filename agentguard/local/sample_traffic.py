@@ -172,11 +172,17 @@ def _register(tenant: str, name: str, known: _Schema, label: _Label) -> Register
 
 
 def show(samples: Samples) -> tuple[SampleCase, SampleCase]:
-    """Returns what a newcomer is shown: an injected call, and its twin asked for by the user."""
+    """Returns what a newcomer is shown: an injected call, and its twin asked for by the user.
+
+    A planted instruction to read something does no harm at once, so the call is one with an effect.
+    """
+    reads = {t.tool for t in samples.tools if t.side_effect is SideEffect.READ}
     injected = next(
         c
         for c in samples.cases
-        if c.suite == SHOW_SUITE and c.kind == "injection" and "user_task_2/" in c.case
+        if c.suite == SHOW_SUITE
+        and c.kind == "injection"
+        and c.calls[c.judged[-1]].tool not in reads
     )
     twin = next(
         c
