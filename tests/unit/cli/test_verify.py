@@ -140,3 +140,12 @@ def test_export_never_writes_into_a_folder_with_content(folder: Path) -> None:
         FolderTrail.create(folder)
     with pytest.raises(ConfigError):
         FolderTrail.create(folder / "policy.txt")
+
+
+def test_policy_that_lies_in_the_export_is_refused(folder: Path) -> None:
+    code, text = run(folder / "trail", "--policy", folder / "trail" / "policy.txt")
+    assert code == 2
+    assert "trust must come from outside" in text
+    link = folder / "linked.txt"
+    link.symlink_to(folder / "trail" / "policy.txt")
+    assert run(folder / "trail", "--policy", link)[0] == 2
