@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
+from agentguard import __version__
 from agentguard.contracts.codes import Code
 from agentguard.contracts.records import Risk, Verdict
 from agentguard.gateway.refusals import INTERNAL, PENDING, UNKNOWN_PATH, UNKNOWN_REQUEST
 from agentguard.gateway.shapes import Asked, AskedOutcome
-from agentguard.resources import build_version
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _STATUSES: Final = {
@@ -40,7 +40,7 @@ def openapi_document() -> bytes:
         "openapi": "3.1.0",
         "info": {
             "title": "AgentGuard gateway",
-            "version": build_version(),
+            "version": __version__,
             "description": "Decides whether an agent's tool call may run. Every answer but an "
             "allow or a transform is a deny; every error body says so.",
         },

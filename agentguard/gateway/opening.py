@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from agentguard import __version__
 from agentguard.contracts.errors import ConfigError
 from agentguard.contracts.records import Role
 from agentguard.contracts.topics import Topic
@@ -20,7 +21,6 @@ from agentguard.gateway.parts import Parts
 from agentguard.gateway.reply import Replies
 from agentguard.pipeline.control_feed import CONTROL_START, ControlFeed
 from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
-from agentguard.resources import build_version
 
 _PUMP_MS: Final = 100
 
@@ -95,6 +95,6 @@ def _process(parts: Parts) -> ProcessIdentity:
         cluster=settings.cluster,
         process=parts.identity.producer,
         role=Role.GATEWAY,
-        build=build_version(),
+        build=__version__,
         config_digest=sha256(said.encode()).digest(),
     )
