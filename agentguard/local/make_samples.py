@@ -42,7 +42,7 @@ STILL = "2024-05-15 12:00:00"
 JsonObject = dict[str, Any]
 
 
-class _NoModel(BasePipelineElement):
+class _NoModel(BasePipelineElement):  # type: ignore[misc]  # its package has no types
     """Stands where an attack asks which model it is made for."""
 
     name = "local"
