@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the data that travels with the package: the checkout first, then the wheel."""
 
-from importlib import metadata
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -23,11 +22,3 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     """Returns every file below a folder by its path within it, separated by `/`."""
     files = (p for p in sorted(folder.rglob("*")) if p.is_file())
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
-
-
-def build_version() -> str:
-    """Returns the version of this build; a checkout that is not installed says so."""
-    try:
-        return metadata.version("agentguard")
-    except metadata.PackageNotFoundError:
-        return "0+checkout"

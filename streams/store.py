@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from hashlib import sha256
 
+from agentguard import __version__
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.mldsa_signer import MlDsaVerifier
@@ -18,7 +19,6 @@ from agentguard.config import Settings, load_settings
 from agentguard.contracts.records import Role
 from agentguard.local.platform_files import read_credentials
 from agentguard.pipeline.heartbeats import ProcessIdentity
-from agentguard.resources import build_version
 from agentguard.store.door import DoorUser
 from agentguard.store.service import ServicePorts, StoreConfig, StoreService, configure_logging
 
@@ -51,7 +51,7 @@ def main() -> int:
         cluster=settings.cluster,
         process="store-0",
         role=Role.STORE,
-        build=build_version(),
+        build=__version__,
         config_digest=sha256(f"{config.tenant}|{settings.clickhouse_url}".encode()).digest(),
     )
     try:

@@ -13,7 +13,6 @@ from pathlib import Path
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.memory_log import MemoryLog
 from agentguard.adapters.mldsa_signer import MlDsaVerifier
-from agentguard.adapters.policy_folder import read_folder
 from agentguard.adapters.regorus_engine import RegorusEngine
 from agentguard.contracts.commands import (
     CommandBody,
@@ -51,7 +50,7 @@ from agentguard.policy.golden import golden_inputs
 from agentguard.policy.release import Release, build_bundle, read_bundle
 from agentguard.registry.agents import AgentLabels, make_agent, make_credential
 from agentguard.registry.tools import ToolLabels, make_tool
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 from agentguard.session.fold import Counted, Open, PartitionFold
 
 CLUSTER = "ag-test"
@@ -210,6 +209,12 @@ def control(extra: Sequence[bytes] = ()) -> ControlFold:
         judgement = fold.apply(offset, value)
         assert judgement.accepted, judgement
     return fold
+
+
+@cache
+def shared_control() -> ControlFold:
+    """One fold of the founding commands, for tests that only ask it."""
+    return control()
 
 
 def section(name: SectionName, text: str | bytes) -> Section:

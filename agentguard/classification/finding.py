@@ -53,6 +53,7 @@ class Value:
     source: int
     start: int
     length: int
+    is_number: bool = False
     addressed: bool = False
 
 
@@ -132,6 +133,7 @@ class Finder:
         small = abs(value) < _SMALL_NUMBER
         decisive = decisive and (self._labelled or not small)
         found = self._look(_Aim(argument, decisive, not small), number_forms(value))
+        self.found[-1] = replace(self.found[-1], is_number=True)
         if not found and decisive:
             self._work_out(float(value))
 

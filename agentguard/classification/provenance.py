@@ -47,15 +47,22 @@ def trace(
     finder = Finder(tool, used, texts)
     finder.find(call)
     values = [_settle(value, instructions) for value in finder.found]
-    worst = Origin.NOWHERE if finder.too_many else _worst(values)
-    return _conclude(
-        values, asking, instructions, worst=worst, incomplete=incomplete or cut or finder.too_many
-    )
+    incomplete = incomplete or cut or finder.too_many
+    found = _conclude(values, asking, instructions, incomplete=incomplete)
+    return replace(found, decisive=Origin.NOWHERE) if finder.too_many else found
 
 
-def _worst(values: Sequence[Value]) -> Origin:
-    origins = [v.origin for v in values if v.decisive]
-    return max(origins, key=RANK.__getitem__, default=Origin.TASK)
+def _worst(values: Sequence[Value], *, rivalled: bool) -> Origin:
+    """Returns the worst origin of the decisive values.
+
+    A number that the task leaves open (whom to pay, but not how much) is left to the agent, as
+    long as the task names everything else and no other text asks for the operation.
+    """
+    decisive = [v for v in values if v.decisive]
+    named = [v for v in decisive if not (v.is_number and v.origin is Origin.NOWHERE)]
+    if named and not rivalled and all(v.origin is Origin.TASK for v in named):
+        return Origin.TASK
+    return max((v.origin for v in decisive), key=RANK.__getitem__, default=Origin.TASK)
 
 
 def _settle(value: Value, instructions: Instructions) -> Value:
@@ -80,7 +87,6 @@ def _conclude(
     asking: Asking,
     instructions: Instructions,
     *,
-    worst: Origin,
     incomplete: bool,
 ) -> Provenance:
     foreign = [v.needle for v in values if v.telling and v.origin is not Origin.TASK]
@@ -91,7 +97,7 @@ def _conclude(
     guilty = best if addressed or not asked else None
     return Provenance(
         asked_by_task=asked,
-        decisive=worst,
+        decisive=_worst(values, rivalled=best is not None),
         decisive_addressed=addressed,
         source_named_by_task=bool(unaccounted)
         and all(

@@ -171,7 +171,8 @@ class Text:
                     break
                 end += 1
             else:
-                return at, end - at
+                if not (low[end : end + 1].isalnum() or low[max(0, at - 1) : at].isalnum()):
+                    return at, end - at
             at = low.find(head, at + 1)
         return -1, 0
 

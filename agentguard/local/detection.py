@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from agentguard.adapters.policy_folder import read_folder
 from agentguard.adapters.regorus_engine import RegorusEngine
 from agentguard.bounds import EVIDENCE_PER_SESSION_BYTES_MAX
 from agentguard.classification.provenance import trace
@@ -44,7 +43,7 @@ from agentguard.policy.extractors import extract
 from agentguard.policy.release import build_bundle, read_bundle
 from agentguard.registry.agents import Credential, make_agent
 from agentguard.registry.tools import ToolLabels, effect_of, make_tool
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 
 TENANT: Final = "eval"
 AGENT: Final = "eval-agent"
@@ -232,7 +231,9 @@ def _suggested(name: str) -> RegisterTool:
 
 
 def _case(row: _Row) -> SampleCase:
-    past = tuple(SampleCall(tool=h.tool, arguments={}, output=_text(h.output)) for h in row.history)
+    outputs = [(h.tool, _text(h.output)) for h in row.history]
+    # where a source does not record outputs there is nothing that was read
+    past = tuple(SampleCall(tool=t, arguments={}, output=o) for t, o in outputs if o)
     call = SampleCall(tool=row.tool, arguments=_object(row.args), output="")
     return SampleCase(
         suite=row.source if row.source == row.suite else f"{row.source}/{row.suite}",

@@ -225,6 +225,8 @@ def test_what_does_not_exist_is_an_error(bench: LogBench) -> None:
         bench.log.reader({TopicPartition("t.none", 0): 0})
     with pytest.raises(LogError):
         bench.log.bounds(TopicPartition(bench.topic, 99))
+    with pytest.raises(LogError):
+        bench.log.reader({TopicPartition(bench.topic, PARTITIONS): 0})
 
 
 def test_a_lone_member_reads_every_partition_from_the_positions_it_gave(bench: LogBench) -> None:

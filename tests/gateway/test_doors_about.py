@@ -8,11 +8,14 @@ import json
 from dataclasses import replace
 
 from agentguard.adapters.memory_log import AppendFault, MemoryLog
+from agentguard.contracts.ports import TopicPartition
+from agentguard.contracts.records import FoldedOffset, Heartbeat, Role
 from agentguard.contracts.topics import Topic
 from agentguard.gateway.app import create_app
 from agentguard.telemetry import CATALOGUE
 from tests.gateway.world import (
     CLOCK,
+    CODEC,
     ENTROPY,
     TOPICS,
     Caller,
@@ -162,3 +165,20 @@ def test_a_first_record_that_the_log_refuses_is_tried_again() -> None:
 
     with deciding(world):
         assert asyncio.run(scenario()).json["action"] == "allow"
+
+
+def test_a_gateway_says_how_far_it_has_read() -> None:
+    world = new_world()
+    place = TopicPartition(Topic.HEARTBEATS, 0)
+
+    async def scenario() -> None:
+        async with running(world):
+            await until(lambda: world.log.bounds(place)[1])
+
+    asyncio.run(scenario())
+    (record, *_) = world.log.reader({place: 0}).read(timeout_ms=0, records_max=10)
+    beat = CODEC.decode(record.value or b"")
+    assert isinstance(beat, Heartbeat)
+    assert (beat.role, beat.process) == (Role.GATEWAY, "gateway-0")
+    assert FoldedOffset(topic="ag.control", partition=0, offset=8) in beat.folded
+    assert len(beat.folded) == 4
