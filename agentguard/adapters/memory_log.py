@@ -104,7 +104,7 @@ class MemoryLog:
             members[instance] = joined
             if older is not None and older.topics == joined.topics:
                 older.is_fenced = True
-                joined.due = older.share
+                joined.due = older.share if older.due is None else older.due
             else:
                 if older is not None:
                     older.is_fenced = True
