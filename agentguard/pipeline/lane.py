@@ -195,6 +195,8 @@ class Lane:
         self._every_second()
         if ports.control.why_not_ready():
             return None
+        # compiling a release takes long: do it before the first request waits for it
+        ports.releases.update(ports.control.fold, ports.clock.now_ms())
         return ports.log.member(
             group=lane_group(self._name.lane),
             instance=f"{self._name.lane}-{self._name.worker}",

@@ -36,13 +36,18 @@ STEPS = st.lists(
         st.tuples(st.just("ask"), st.integers(0, 4)),
         st.tuples(st.just("step"), st.integers(0, 3)),
         st.tuples(st.just("restart"), st.integers(0, 1)),
-        st.tuples(st.just("fault"), st.integers(0, 2)),
+        st.tuples(st.just("fault"), st.integers(0, 3)),
         st.tuples(st.just("forge"), st.integers(0, 50)),
     ),
-    min_size=1,
+    min_size=4,
     max_size=16,
 )
-FAULTS = (AppendFault.NONE, AppendFault.NOT_WRITTEN, AppendFault.WRITTEN_BUT_REPORTED_FAILED)
+FAULTS = (
+    AppendFault.NONE,
+    AppendFault.NOT_WRITTEN,
+    AppendFault.WRITTEN_BUT_REPORTED_FAILED,
+    AppendFault.WRITTEN_BUT_REPORTED_FAILED,
+)
 
 
 class Race:
@@ -211,5 +216,4 @@ def _last_wins(
 MUTANTS = (
     ("agentguard.contracts.counting.decision_counts", lambda **_: True),
     ("agentguard.session.fold.PartitionFold.apply_decision", _last_wins),
-    ("agentguard.pipeline.share.Share.is_caught_up", property(lambda self: True)),
 )
