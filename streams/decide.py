@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from hashlib import sha256
-from importlib import metadata
 
+from agentguard import __version__
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.mldsa_signer import MlDsaVerifier
@@ -53,9 +52,9 @@ def main() -> int:
     letters.partitions = log.partitions(Topic.DEAD_LETTERS)
     identity = ProcessIdentity(
         cluster=settings.cluster,
-        process=f"decide-{asked.lane}-{asked.worker}-{os.getpid()}",
+        process=f"decide-{asked.lane}-{asked.worker}",
         role=Role.DECIDE,
-        build=metadata.version("agentguard"),
+        build=__version__,
         config_digest=sha256(settings.policy_engine.encode()).digest(),
     )
     ports = LanePorts(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.mldsa_signer import MlDsaVerifier
-from agentguard.adapters.policy_folder import read_folder
 from agentguard.adapters.regorus_engine import RegorusEngine
 from agentguard.contracts.commands import (
     CommandBody,
@@ -47,7 +46,7 @@ from agentguard.policy.golden import golden_inputs
 from agentguard.policy.release import Release, build_bundle, read_bundle
 from agentguard.registry.agents import AgentLabels, make_agent, make_credential
 from agentguard.registry.tools import ToolLabels, make_tool
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 from agentguard.session.fold import Counted, Open, PartitionFold
 
 CLUSTER = "ag-test"

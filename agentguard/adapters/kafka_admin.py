@@ -111,6 +111,25 @@ class KafkaAdmin:
                     raise _log_error(error, f"creating topic `{name}`") from error
         return tuple(created)
 
+    def set_configs(self, topics: Sequence[TopicSpec]) -> tuple[str, ...]:
+        """Sets what differs from the topics' settings; returns the names of those it changed."""
+        in_force = self.topic_configs([one.name for one in topics])
+        wanted = []
+        for one in topics:
+            found = in_force[one.name]
+            entries = [
+                _admin.ConfigEntry(name, value, incremental_operation=_admin.AlterConfigOpType.SET)
+                for name, value in one.config.items()
+                if found.get(name) != value
+            ]
+            if entries:
+                kind = _admin.ConfigResource.Type.TOPIC
+                wanted.append(_admin.ConfigResource(kind, one.name, incremental_configs=entries))
+        if wanted:
+            asked = self._client.incremental_alter_configs(wanted, request_timeout=_ASK_S)
+            self._await(asked, "setting topics")
+        return tuple(resource.name for resource in wanted)
+
     def delete_topics(self, names: Sequence[str]) -> None:
         """Deletes topics; the next ones of these names have other ids."""
         asked = self._client.delete_topics(list(names), request_timeout=_ASK_S)
@@ -155,6 +174,8 @@ class KafkaAdmin:
 
     def topic_configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
         """Returns the settings in force of each topic."""
+        if not topics:
+            return {}
         asked = [
             _admin.ConfigResource(_admin.ConfigResource.Type.TOPIC, str(name)) for name in topics
         ]

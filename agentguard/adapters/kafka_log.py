@@ -101,7 +101,11 @@ class KafkaLog:
         self._admin: AdminClient | None = None
 
     def writer(self, name: str) -> KafkaWriter:
-        """Returns a new writer: one client, one connection, one background thread."""
+        """Returns a new writer: one client, one connection.
+
+        Its first append goes out half a second after this at the earliest (librdkafka asks for the
+        producer's id on a timer), later ones at once: open writers before they are needed.
+        """
         return KafkaWriter(
             {
                 **self._common,
@@ -129,8 +133,10 @@ class KafkaLog:
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """Returns the first offset and the end, asked now. Raises `LogError` without an answer."""
         asked = ck.TopicPartition(partition.topic, partition.partition)
+        index = self._index()
+        index.poll(0)  # or what it has to say in an outage would pile up
         try:
-            found = self._index().get_watermark_offsets(asked, timeout=_ASK_S, cached=False)
+            found = index.get_watermark_offsets(asked, timeout=_ASK_S, cached=False)
         except ck.KafkaException as error:
             raise _log_error(error.args[0], "asking for the log's bounds") from error
         if found is None:
@@ -343,8 +349,12 @@ class KafkaReader:
 
     def _begin(self, positions: Mapping[TopicPartition, int]) -> None:
         # A topic that the client never asked for is fetched only 1-2 s after `assign`.
-        for topic in {at.topic for at in positions}:
-            _partitions(self._consumer, topic)
+        counts = {at.topic: 0 for at in positions}
+        for topic in counts:
+            counts[topic] = _partitions(self._consumer, topic)
+        for at in positions:
+            if at.partition >= counts[at.topic]:
+                raise LogError(f"unknown partition `{at.topic}/{at.partition}`")
         self._consumer.assign(_offsets(positions))
 
     def _note(self, error: ck.KafkaError) -> None:

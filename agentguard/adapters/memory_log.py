@@ -102,12 +102,11 @@ class MemoryLog:
             older = members.get(instance)
             joined = MemoryMember(self, group, topics, start)
             members[instance] = joined
-            if older is not None and older.topics == joined.topics:
+            if older is not None:
                 older.is_fenced = True
+            if older is not None and older.topics == joined.topics:
                 joined.due = older.share if older.due is None else older.due
             else:
-                if older is not None:
-                    older.is_fenced = True
                 self._rebalance(group)
             return joined
 
@@ -332,6 +331,12 @@ class MemoryMember(MemoryReader):
         self._check()
         with self._log._changed:  # noqa: SLF001 (the log's own reader)
             self._log._groups[self._group].committed.update(positions)  # noqa: SLF001
+
+    def close(self) -> None:
+        """Ends this reader; its partitions stay with its instance until the session runs out."""
+        if self.share and not self._is_closed and not self.is_fenced:
+            self._start(())
+        super().close()
 
     def _take(self, records_max: int) -> list[LogRecord]:
         self._check()

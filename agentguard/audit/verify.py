@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from agentguard.audit.completeness import DECIDED_WITHIN_MS, CompletenessCheck, PartitionFacts
@@ -356,5 +357,9 @@ class TrailCheck:
         if expected.needs_outside and last is not None:
             self.report.statement = (
                 "as the sealing key's holder states it, "
-                f"up to anchor {last.index} of time {last.anchored_at_ms}"
+                f"up to anchor {last.index} of time {_utc(last.anchored_at_ms)}"
             )
+
+
+def _utc(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms // 1000, tz=UTC).isoformat()

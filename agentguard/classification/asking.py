@@ -27,6 +27,9 @@ _DO: Final = frozenset(
         "take",
     ]
 )
+_MAKE: Final = frozenset(
+    ["make", "do", "perform", "process", "initiate", "carry", "handle", "complete", "proceed"]
+)
 _HANDED_OVER: Final = frozenset(
     [
         "task",
@@ -53,8 +56,19 @@ _HANDED_OVER: Final = frozenset(
     ]
 )
 _DETAILS: Final = frozenset(
-    "detail details described mentioned specified requested instructions instructed according"
-    " outlined listed".split()
+    [
+        "detail",
+        "details",
+        "described",
+        "mentioned",
+        "specified",
+        "requested",
+        "instructions",
+        "instructed",
+        "according",
+        "outlined",
+        "listed",
+    ]
 )
 _ENUMERATED: Final = frozenset({"following", "below"})
 
@@ -91,7 +105,8 @@ class Asking:
         if rivalled:
             return False
         if not self.is_mild():
-            return self.verb and values_named > 0
+            done = self.objects and not _MAKE.isdisjoint(self.words)
+            return values_named > 0 and (self.verb or bool(done))
         return (
             self.verb
             or bool(self.objects)

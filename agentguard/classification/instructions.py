@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from agentguard.classification.asking import Asking, kind_of
-from agentguard.classification.operations import Operation
 from agentguard.classification.lexicon import SECOND_PERSON
+from agentguard.classification.operations import Operation
 from agentguard.classification.text import OCCURRENCES_MAX, Sentence, Text, words_of
 from agentguard.contracts.facts import Origin, Source
 
@@ -68,15 +68,21 @@ class Instructions:
         """Returns whether the task names where a value stands.
 
         It names the kind of thing that the source is, or what the value's own surroundings speak
-        of (only names count there, where the value stands in a sentence that asks for something);
-        or an earlier output that the task names speaks of this kind of thing.
+        of; or an earlier output that the task names speaks of this kind of thing. Where the value
+        stands in a sentence that asks for something, only a name beside it counts.
         """
         asking = self._asking
-        words = asking.names() if addressed else asking.telling_words()
-        return self._is_spoken_of(source, start, words) or self._asking.hands_over() or self._is_named_by_task(source) or any(
-            self._is_named_by_task(earlier)
-            and not kind_of(self._sources[source].tool).isdisjoint(self._texts[earlier].words())
-            for earlier in range(1, source)
+        if addressed:
+            return self._is_spoken_of(source, start, asking.names())
+        return (
+            asking.hands_over()
+            or self._is_named_by_task(source)
+            or self._is_spoken_of(source, start, asking.telling_words())
+            or any(
+                self._is_named_by_task(earlier)
+                and not kind_of(self._sources[source].tool).isdisjoint(self._texts[earlier].words())
+                for earlier in range(1, source)
+            )
         )
 
     def _is_spoken_of(self, source: int, start: int, words: frozenset[str]) -> bool:
@@ -130,7 +136,11 @@ class Instructions:
     def _operation_sentence(self, source: int) -> int | None:
         text = self._texts[source]
         return next(
-            (i for i in self._sentences_with_verb(source) if self._about(text.sentence(i).word_set)),
+            (
+                i
+                for i in self._sentences_with_verb(source)
+                if self._about(text.sentence(i).word_set)
+            ),
             None,
         )
 
@@ -195,9 +205,7 @@ class Instructions:
         for before in range(index - 1, max(-1, index - 1 - LEAD_SENTENCES_MAX), -1):
             lead = text.sentence(before)
             if lead.is_imperative() and (lead.low.endswith(":") or self._about(lead.word_set)):
-                return not any(
-                    text.is_paragraph_start(i) for i in range(before + 1, index + 1)
-                )
+                return not any(text.is_paragraph_start(i) for i in range(before + 1, index + 1))
         return False
 
     def _asks(self, sentence: Sentence) -> bool:

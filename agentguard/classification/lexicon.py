@@ -142,16 +142,16 @@ POLITE: Final = _set("please kindly")
 # what may stand before an imperative without making the sentence a statement
 LEAD_INS: Final = _set(
     "please kindly then also next first firstly second secondly third finally lastly now so and but",
-    "hey hi hello ok okay important note urgent attention just additionally furthermore moreover",
+    "hey hi hello ok okay note just additionally furthermore moreover",
     "otherwise instead immediately quickly always never again once afterwards after that dear",
-    "reminder step action do todo task warning notice alert",
+    "reminder step action do todo task notice alert",
 )
 
 _OTHER_IMPERATIVES: Final = (
-    "ignore follow use ensure go take do provide keep bring come consider disregard begin continue"
+    "follow use ensure go take do provide keep bring come consider begin continue"
     " proceed stop wait try click type enter select choose pick collect gather extract concatenate"
-    " combine repeat translate print output return append prepend encode decode encrypt hide leak"
-    " reveal disclose expose steal hack bypass override disable kill shut reboot schedule"
+    " combine repeat translate print output return append prepend encode decode encrypt hide"
+    " disclose expose disable shut reboot schedule"
     " complete finish help let allow grant give approve accept reject decline confirm"
     " download upload forward redirect direct connect link attach apply submit request demand"
     " obtain acquire sell trade bid vote rate like subscribe unsubscribe claim redeem lend borrow"

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from agentguard.classification.lexicon import GROUPS_OF_VERB, PRIMARY_GROUPS
 from agentguard.classification.operations import verbs_of
-from agentguard.classification.lexicon import PRIMARY_GROUPS
 from agentguard.contracts.commands import SideEffect
 
 _EFFECT_OF_GROUP: Final = {
@@ -37,6 +37,8 @@ def suggest(name: str, description: str) -> Suggestion:
     verbs = verbs_of(name, description)
     if not verbs:
         return Suggestion("", SideEffect.UNKNOWN)
-    groups = PRIMARY_GROUPS.get(verbs[0], ())
+    groups = PRIMARY_GROUPS[verbs[0]]
+    if not groups and GROUPS_OF_VERB[verbs[0]] == ("read",):
+        groups = ("read",)
     effect = next((_EFFECT_OF_GROUP[g] for g in groups if g in _EFFECT_OF_GROUP), SideEffect.WRITE)
     return Suggestion(verbs[0], effect)

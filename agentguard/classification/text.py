@@ -32,9 +32,10 @@ _CUT: Final = re.compile(
     r"""[.?!]+(?=[\s"')\]\\]|$)|\n(?![ \t]*(?:\(|[a-z][\w'-]*[^\w:'-]))|\\n|["'],\s|[{}<>|]"""
 )
 # an opening bracket is no such sign: what stands in brackets explains, it does not ask
-_CLAUSE: Final = re.compile(r"[:;)\]*#\"\\|=]+|--+")
+_CLAUSE: Final = re.compile(r":(?!//)|[;)\]*#\"\\|=]+|--+")
 _CONNECTIVES: Final = frozenset(["and", "then", "so", "but", "please", "now"])
 CLAUSES_MAX: Final = 12
+IMPERATIVE_WORDS_MIN: Final = 3
 
 
 class Sentence:
@@ -170,7 +171,8 @@ class Text:
                     break
                 end += 1
             else:
-                return at, end - at
+                if not (low[end : end + 1].isalnum() or low[max(0, at - 1) : at].isalnum()):
+                    return at, end - at
             at = low.find(head, at + 1)
         return -1, 0
 
@@ -203,7 +205,9 @@ class Text:
     def is_paragraph_start(self, sentence: int) -> bool:
         """Returns whether an empty line stands before a sentence."""
         start = self.cuts()[sentence]
-        start += len(self._plain[start : start + 40]) - len(self._plain[start : start + 40].lstrip())
+        start += len(self._plain[start : start + 40]) - len(
+            self._plain[start : start + 40].lstrip()
+        )
         gap = self._plain[max(0, start - 40) : start]
         return gap[len(gap.rstrip()) :].count("\n") > 1
 
@@ -234,6 +238,8 @@ def _opens_with_imperative(words: list[str], *, after_comma: bool) -> bool:
             if word in _CONNECTIVES:
                 after_comma = False
             continue
-        follower = words[i + 1] if i + 1 < len(words) else ""
+        if len(words) < i + IMPERATIVE_WORDS_MIN:
+            return False  # two words are a title as often as a request
+        follower = words[i + 1]
         return is_imperative_start(word, follower, after_comma=after_comma)
     return False

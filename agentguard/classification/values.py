@@ -265,3 +265,28 @@ def parts_of(low: str) -> list[str]:
             parts = [p for p in parts if p]
             return parts[:PARTS_MAX] if len(parts) > 1 else []
     return []
+
+
+_CREDENTIALS: Final = frozenset(
+    [
+        "token",
+        "access_token",
+        "accesstoken",
+        "auth_token",
+        "authtoken",
+        "session",
+        "session_id",
+        "sessionid",
+        "api_key",
+        "apikey",
+        "access_key",
+        "appid",
+        "app_id",
+        "credentials",
+    ]
+)
+
+
+def names_credential(argument: str) -> bool:
+    """Returns whether an argument only proves who calls and aims at nothing."""
+    return argument.lower() in _CREDENTIALS

@@ -16,10 +16,9 @@ from agentguard.contracts.codes import flatten
 from agentguard.contracts.commands import ActivateRelease, ReleaseMode
 from agentguard.contracts.errors import ConfigError, ReleaseError
 from agentguard.control.state import NO_DIGEST
-from agentguard.local.bundles import find_bundle, put_bundle
+from agentguard.local.bundles import BASELINE, baseline_bundle, bundle_of, find_bundle, put_bundle
 from agentguard.local.control_writer import Order
-from agentguard.policy.release import MANIFEST_NAME, build_bundle, make_manifest, read_bundle
-from agentguard.resources import read_folder, resource
+from agentguard.policy.release import read_bundle
 
 DAY_MS = 86_400_000
 
@@ -39,8 +38,8 @@ def release(
     as_json: JsonOption = False,
 ) -> None:
     """Put a folder of policies in force. Two people must sign."""
-    source = resource("policies", "baseline") if folder is None else folder
-    body = bundle_of(source)
+    body = baseline_bundle() if folder is None else bundle_of(folder, revision=folder.name)
+    named = BASELINE if folder is None else folder.name
     with control_session(ctx, data) as session:
         last = session.fold.last_release()
         digest = put_bundle(session.log, session.codec, session.fold.cluster, body)
@@ -53,7 +52,7 @@ def release(
             rollback_of=0,
         )
         judgements = session.submit([Order(body=command)])
-        done = f"release {command.sequence} ({digest.hex()[:16]}) enforces `{source.name}`"
+        done = f"release {command.sequence} ({digest.hex()[:16]}) enforces `{named}`"
         extra = {"sequence": command.sequence, "digest": digest.hex()}
         answer(session, judgements, done, as_json=as_json, extra=extra)
 
@@ -88,15 +87,6 @@ def show(
             "files": {name: sha256(text).hexdigest() for name, text in sorted(files.items())},
         }
         print(json.dumps(found) if as_json else _words(found))
-
-
-def bundle_of(folder: Path) -> bytes:
-    """Returns the bundle of a folder, with a manifest where it has none. Raises `ReleaseError`."""
-    files = read_folder(folder)
-    if not files:
-        raise ReleaseError(f"folder `{folder.name}` is missing or holds no file")
-    files.setdefault(MANIFEST_NAME, make_manifest(files, revision=folder.name))
-    return build_bundle(files)
 
 
 def _files(session: ControlSession, in_force: ActivateRelease) -> dict[str, bytes]:

@@ -102,18 +102,21 @@ class Judge:
         signed = None if command is None else self._read(command.signed, SignedCommand, state)
         if command is None or signed is None:
             return Ruling(rejection=Rejection.UNDECODABLE)
-        case = Case(
-            offset=offset, command=command, signed=signed, body=self._read_body(signed, state)
-        )
+        body = self._read_body(signed, state)
+        case = Case(offset=offset, command=command, signed=signed, body=body)
         signers = Signers()
         rejection = self._refuse_genesis(case, value, state) or refuse_envelope(case, state)
-        if rejection is None:
-            signers = count_signers(command, keys_for(case.body, state), self._verifier)
-            rejection = refuse_signers(case, signers, state) or refuse_effect(case, state)
+        if rejection is None and body is not None:
+            signers = count_signers(command, keys_for(body, state), self._verifier)
+            rejection = (
+                refuse_signers(signed, body, signers, state)
+                or refuse_version(signed, body, state)
+                or refuse_effect(case, state)
+            )
         return Ruling(
             rejection=rejection,
             signed=signed,
-            body=case.body,
+            body=body,
             digest=command_digest(command.signed),
             persons=signers.persons,
         )
@@ -251,18 +254,28 @@ def is_for_control_key(body: CommandBody, way: Direction) -> bool:
     return way is Direction.STRICTER or isinstance(body, StateDigest)
 
 
-def refuse_signers(case: Case, signers: Signers, state: ControlState) -> Rejection | None:
+def refuse_signers(
+    signed: SignedCommand, body: CommandBody, signers: Signers, state: ControlState
+) -> Rejection | None:
     """Returns why these signers do not suffice, or None."""
-    if case.body is None:
-        return Rejection.MALFORMED_BODY
-    way = direction(case.signed.type, case.body, state)
-    enough = len(signers.persons) >= persons_needed(case.body, way, state)
-    by_control = signers.has_control and is_for_control_key(case.body, way)
-    if not enough and not by_control:
-        return signers.fault
-    bound = way is not Direction.STRICTER
-    stale = case.signed.scope_version != state.scope_version(case.signed.scope)
-    return Rejection.STALE_SCOPE if bound and stale else None
+    way = direction(signed.type, body, state)
+    if len(signers.persons) >= persons_needed(body, way, state):
+        return None
+    by_control = signers.has_control and is_for_control_key(body, way)
+    return None if by_control else signers.fault
+
+
+def refuse_version(
+    signed: SignedCommand, body: CommandBody, state: ControlState
+) -> Rejection | None:
+    """Returns why the command was written against another state of its scope, or None.
+
+    A stricter one is judged without its version: no race can reject a kill.
+    """
+    if direction(signed.type, body, state) is Direction.STRICTER:
+        return None
+    current = state.scope_version(signed.scope)
+    return None if signed.scope_version == current else Rejection.STALE_SCOPE
 
 
 def refuse_effect(case: Case, state: ControlState) -> Rejection | None:

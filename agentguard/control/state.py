@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from agentguard.contracts.commands import (
     ActivateRelease,
@@ -34,6 +35,9 @@ from agentguard.contracts.hashing import DIGEST_BYTES, chain_next
 from agentguard.control.kills import KillBoard, StandingKill
 
 NO_DIGEST = bytes(DIGEST_BYTES)
+_Foundation: TypeAlias = (
+    Genesis | RegisterKey | Semantics | StateDigest | VoidDigest | SealedTopics | NewGeneration
+)
 
 
 class ControlState:
@@ -253,7 +257,7 @@ class ControlState:
             case _:
                 self._enact_foundation(signed, body)
 
-    def _enact_foundation(self, signed: SignedCommand, body: CommandBody) -> None:
+    def _enact_foundation(self, signed: SignedCommand, body: _Foundation) -> None:
         match body:
             case Genesis():
                 self.genesis, self.cluster, self.semantics = body, signed.cluster, body.semantics
@@ -273,8 +277,6 @@ class ControlState:
                 self._sealed = body.topics
             case NewGeneration():
                 self._generations[(body.topic, body.topic_id, body.partition)] = body
-            case _:
-                raise AssertionError(f"no effect for `{signed.type}`")
 
     def _enact_agent(self, body: RegisterAgent) -> None:
         key = (body.tenant, body.agent_id)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import metadata
 from typing import Any, Final
 
 import msgspec
 
+from agentguard import __version__
 from agentguard.contracts.codes import Code
 from agentguard.contracts.records import Risk, Verdict
 from agentguard.gateway.refusals import INTERNAL, PENDING, UNKNOWN_PATH, UNKNOWN_REQUEST
@@ -40,7 +40,7 @@ def openapi_document() -> bytes:
         "openapi": "3.1.0",
         "info": {
             "title": "AgentGuard gateway",
-            "version": _version(),
+            "version": __version__,
             "description": "Decides whether an agent's tool call may run. Every answer but an "
             "allow or a transform is a deny; every error body says so.",
         },
@@ -66,13 +66,6 @@ def openapi_document() -> bytes:
         "security": [{"agentCredential": []}],
     }
     return msgspec.json.encode(document)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("agentguard")
-    except metadata.PackageNotFoundError:
-        return "0"  # a checkout that was never installed
 
 
 def _decide(asked: dict[str, Any]) -> dict[str, Any]:

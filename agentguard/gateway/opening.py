@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
+from agentguard import __version__
 from agentguard.contracts.errors import ConfigError
+from agentguard.contracts.records import Role
 from agentguard.contracts.topics import Topic
 from agentguard.gateway.compose import Composer
 from agentguard.gateway.decisions_feed import DecisionsFeed
@@ -17,6 +20,7 @@ from agentguard.gateway.known import KnownOutcomes
 from agentguard.gateway.parts import Parts
 from agentguard.gateway.reply import Replies
 from agentguard.pipeline.control_feed import CONTROL_START, ControlFeed
+from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
 
 _PUMP_MS: Final = 100
 
@@ -32,6 +36,7 @@ class Opened:
     deliveries: DeliveryBook
     composer: Composer
     replies: Replies
+    heartbeats: Heartbeats
 
 
 def open_log(parts: Parts, known: KnownOutcomes, decisions: DecisionsFeed) -> Opened:
@@ -50,11 +55,12 @@ def open_log(parts: Parts, known: KnownOutcomes, decisions: DecisionsFeed) -> Op
     while parts.fold.folded + 1 < control.measured_end:
         control.pump(_PUMP_MS)
     decisions.open()
+    writer = parts.log.writer(f"{parts.identity.producer}-door")
     door = Door(
         cluster=settings.cluster,
         identity=parts.identity,
         codec=parts.codec,
-        writer=parts.log.writer(f"{parts.identity.producer}-door"),
+        writer=writer,
         fold=parts.fold,
         metrics=parts.metrics,
     )
@@ -77,4 +83,18 @@ def open_log(parts: Parts, known: KnownOutcomes, decisions: DecisionsFeed) -> Op
             cluster=settings.cluster,
             topic_id=parts.index.topic_id(Topic.DECISIONS),
         ),
+        heartbeats=Heartbeats(writer, parts.codec, parts.clock, _process(parts)),
+    )
+
+
+def _process(parts: Parts) -> ProcessIdentity:
+    """Returns who this process is in its heartbeats."""
+    settings = parts.settings
+    said = f"{settings.request_timeout_ms}|{settings.in_flight_max}|{settings.slow_client_ms}"
+    return ProcessIdentity(
+        cluster=settings.cluster,
+        process=parts.identity.producer,
+        role=Role.GATEWAY,
+        build=__version__,
+        config_digest=sha256(said.encode()).digest(),
     )

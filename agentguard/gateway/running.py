@@ -17,7 +17,8 @@ import structlog
 from agentguard.bounds import CONTROL_END_ASK_MS
 from agentguard.contracts.codes import Code
 from agentguard.contracts.errors import AgentGuardError, LogError
-from agentguard.contracts.ports import Delivery
+from agentguard.contracts.ports import Delivery, TopicPartition
+from agentguard.contracts.topics import Topic
 from agentguard.gateway.decisions_feed import Batch, DecisionsFeed
 from agentguard.gateway.door import APPEND_ERRORS
 from agentguard.gateway.known import KnownOutcomes
@@ -28,6 +29,7 @@ from agentguard.gateway.refusals import RefusedError
 from agentguard.gateway.repeats import Repeats
 from agentguard.gateway.reply import PERMITTING
 from agentguard.gateway.waiting import Wait, Waiting
+from agentguard.pipeline.control_feed import CONTROL
 from agentguard.telemetry import (
     GATEWAY_CONTROL_OFFSET,
     GATEWAY_DECISIONS_READ,
@@ -277,10 +279,27 @@ class Gateway:
             return
         opened.deliveries.tick()
         opened.enforcements.tick()
+        if opened.heartbeats.is_due():
+            self._beat(opened)
         self.repeats.tick()
         self.metrics.set(GATEWAY_IN_FLIGHT, len(self.waiting))
         self.metrics.set(GATEWAY_CONTROL_OFFSET, self.fold.folded)
         self.metrics.set(GATEWAY_READY, 0 if self.why_not_ready() else 1)
+
+    def _beat(self, opened: Opened) -> None:
+        """Says that this gateway lives, and how far it has read; a lost heartbeat is a beat late."""
+        release = self.fold.release(self.clock.now_ms())
+        reason = self.why_not_ready()
+        folded = {
+            TopicPartition(Topic.DECISIONS, p): self.floor(p) - 1 for p in range(opened.partitions)
+        }
+        with contextlib.suppress(*APPEND_ERRORS):
+            opened.heartbeats.beat(
+                folded={CONTROL: self.fold.folded, **folded},
+                releases=() if release is None else (str(release.sequence),),
+                ready=not reason,
+                reason=reason,
+            )
 
     async def _ask_ends(self, opened: Opened) -> None:
         """Asks for the control log's end, on a thread: while the log is away, that takes long."""

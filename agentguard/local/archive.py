@@ -71,7 +71,7 @@ class ArchiveMaker:
     def _run(self) -> None:
         assert self._jvm.archive is not None  # noqa: S101 (start has looked)
         archive = self._jvm.archive
-        archive.parent.mkdir(parents=True, exist_ok=True)
+        archive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".make-", dir=archive.parent))
         try:
             made = self._make(work)

@@ -89,8 +89,8 @@ class Jvm:
         if not self.has_archive():
             return []
         if self.java.version >= AHEAD_OF_TIME_CACHE_SINCE:
-            return [f"-XX:AOTCache={self.archive}", "-Xlog:aot=off"]
-        return [f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto", "-Xlog:cds=off"]
+            return [f"-XX:AOTCache={self.archive}", "-Xlog:aot*=off"]
+        return [f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto", "-Xlog:cds*=off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 
 from agentguard.bounds import BUNDLE_BYTES_MAX
 from agentguard.contracts.errors import ReleaseError, UndecodableError
@@ -11,8 +12,25 @@ from agentguard.contracts.ports import Clock, Codec, Delivery, LogRecord, TopicP
 from agentguard.contracts.records import Bundle, Mode
 from agentguard.contracts.topics import Topic, partition_of
 from agentguard.local.control_writer import CONTROL_WAIT_MS_MAX, POLL_MS, OpenLog, flush_all
+from agentguard.policy.release import MANIFEST_NAME, build_bundle, make_manifest
+from agentguard.resources import read_folder, resource
 
 RECORDS_PER_READ_MAX = 16
+BASELINE = "baseline-1"
+
+
+def baseline_bundle() -> bytes:
+    """Returns the release that comes with this build: the same bytes wherever it is built."""
+    return bundle_of(resource("policies", "baseline"), revision=BASELINE)
+
+
+def bundle_of(folder: Path, *, revision: str) -> bytes:
+    """Returns the bundle of a folder, with a manifest where it has none. Raises `ReleaseError`."""
+    files = read_folder(folder)
+    if not files:
+        raise ReleaseError(f"folder `{folder.name}` is missing or holds no file")
+    files.setdefault(MANIFEST_NAME, make_manifest(files, revision=revision))
+    return build_bundle(files)
 
 
 def put_bundle(log: OpenLog, codec: Codec, cluster: str, body: bytes) -> bytes:

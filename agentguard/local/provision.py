@@ -36,10 +36,11 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """What had to be done: topics created, permissions taken away, or nothing (`was_current`)."""
+    """What had to be done: topics made or changed, permissions taken away, or nothing."""
 
     was_current: bool
     topics_created: tuple[str, ...]
+    topics_changed: tuple[str, ...]
     permissions_revoked: int
 
 
@@ -121,18 +122,26 @@ def provision(
     wanted = _digest(catalogue, passwords)
     is_current = done_file.exists() and done_file.read_text(encoding="ascii") == wanted
     created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
     revoked = 0
     if not is_current:
         users = {p.name: passwords[p.name] for p in catalogue.principals}
         admin.create_users(users)
         created = admin.create_topics(catalogue.topics)
+        changed = admin.set_configs([t for t in catalogue.topics if t.name not in created])
+        _refuse_other_partitions(admin, catalogue)
         admin.grant(catalogue.principals)
         revoked = admin.revoke_unlisted(catalogue.principals)
     _until(clock, lambda: admin.is_serving({t.name: t.partitions for t in catalogue.topics}))
     prove_permissions(bootstrap, catalogue=catalogue, passwords=passwords, clock=clock)
     if not is_current:
         done_file.write_text(wanted, encoding="ascii")
-    return Provisioned(was_current=is_current, topics_created=created, permissions_revoked=revoked)
+    return Provisioned(
+        was_current=is_current,
+        topics_created=created,
+        topics_changed=changed,
+        permissions_revoked=revoked,
+    )
 
 
 def prove_permissions(
@@ -151,6 +160,18 @@ def prove_permissions(
         ]
         for one in asked:
             one.result()
+
+
+def _refuse_other_partitions(admin: KafkaAdmin, catalogue: Catalogue) -> None:
+    """Raises where a topic has another number of partitions: keys would change their places."""
+    found = admin.topic_partitions()
+    for topic in catalogue.topics:
+        if found.get(topic.name, topic.partitions) != topic.partitions:
+            raise BrokerError(
+                f"`{topic.name}` has `{found[topic.name]}` partitions, "
+                f"topics.yaml says `{topic.partitions}`",
+                next_step="use another data folder for another number of partitions",
+            )
 
 
 def _prove(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agentguard.adapters.system import SystemEntropy
-from agentguard.contracts.codes import flatten
+from agentguard.contracts.codes import Code, flatten
 from agentguard.contracts.facts import Json
 from agentguard.contracts.ports import Entropy
 from agentguard.contracts.strict_json import encode_canonical
@@ -30,6 +30,8 @@ from agentguard.registry.agents import (
 )
 
 TIMEOUT_S = 35.0
+REGISTERED_WAIT_S = 5.0
+UNDECIDED = frozenset({"deadline", "not_ready", "unreachable", "shed", "lane_failure", "unknown_caller"})
 KINDS = {
     "benign": "the user's own calls",
     "under_attack": "the user's own calls after an attack was read",
@@ -98,6 +100,9 @@ class NewcomersShow:
         """Shows an injected call stopped and its twin allowed."""
         injected, twin = show(self._samples)
         answer = self._ask(injected)
+        if answer.get("code") in UNDECIDED:
+            reason = flatten(str(answer.get("reason", "")))
+            raise StartError(f"the first call was not decided: {reason}")
         self.first_request_id = str(answer.get("requestId", ""))
         self._steps.say("first call", f"decided {self._steps.elapsed_s():.1f} s after the start")
         self._print(injected, answer)
@@ -128,7 +133,13 @@ class NewcomersShow:
     def _ask(self, case: SampleCase) -> dict[str, Json]:
         index = case.judged[-1]
         body = request_body(case, index, agent_id=f"{case.suite}-agent", session_id=case.case)
-        return self._sender(case)(body)
+        send = self._sender(case)
+        answer = send(body)
+        # an agent registered a moment ago: the gateway reads the same log, a few ms later
+        until_s = self._steps.elapsed_s() + REGISTERED_WAIT_S
+        while answer.get("code") == Code.UNKNOWN_CALLER and self._steps.elapsed_s() < until_s:
+            answer = send(body)
+        return answer
 
     def _print(self, case: SampleCase, answer: Mapping[str, Json]) -> None:
         call = case.calls[case.judged[-1]]

@@ -16,6 +16,7 @@ from agentguard.contracts.ports import Clock
 
 BACKOFF_MS = (50, 100, 200, 500, 1_000, 2_000)
 HEALTHY_AFTER_MS = 10_000
+TOLD_EVERY = 30
 STOP_WAIT_S = 10.0
 WATCH_EVERY_S = 0.05
 
@@ -138,7 +139,7 @@ class Supervisor:
         kept.child = None
         kept.restart_at_ms = now + wait_ms
         kept.last_exit = _exit_text(code)
-        if kept.failures >= len(BACKOFF_MS):
+        if kept.failures % TOLD_EVERY == len(BACKOFF_MS):
             self._tell(f"{kept.spec.name} keeps ending ({kept.last_exit}): {self._tail(kept)}")
 
     def _tail(self, kept: Supervised) -> str:

@@ -20,8 +20,9 @@ from agentguard.contracts.errors import AgentGuardError
 from agentguard.contracts.ports import Clock, Entropy
 from agentguard.contracts.topics import SEALED_TOPICS
 from agentguard.control.fold import ControlFold
+from agentguard.local.archive import ArchiveMaker, archive_path
 from agentguard.local.broker import Broker, Jvm, new_cluster_id, new_password
-from agentguard.local.bundles import put_bundle
+from agentguard.local.bundles import baseline_bundle, put_bundle
 from agentguard.local.control_writer import ControlWriter, Order
 from agentguard.local.folder_lock import FolderLock
 from agentguard.local.founding import Founding, default_release_command, found
@@ -41,14 +42,12 @@ from agentguard.local.platform_files import (
 from agentguard.local.provision import new_passwords, provision, read_catalogue
 from agentguard.local.steps import Steps
 from agentguard.local.supervisor import ProcessSpec, Supervisor, base_environment
-from agentguard.policy.release import MANIFEST_NAME, build_bundle, make_manifest
-from agentguard.resources import read_folder, resource
+from agentguard.resources import resource
 
 READY_WAIT_S = 60.0
 LOOK_EVERY_S = 0.05
 BROKER_RESTART_WAIT_S = 0.5
 LOOPBACK = "127.0.0.1"
-BASELINE = "baseline-1"
 
 
 class StartError(AgentGuardError):
@@ -84,6 +83,7 @@ class EmbeddedPlatform:
         )
         self._stopping = threading.Event()
         self._broker: Broker | None = None
+        self._archive: ArchiveMaker | None = None
         self._watcher = threading.Thread(target=self._watch_broker, name="broker", daemon=True)
         self._platform: Platform | None = None
         self._founding: Founding | None = None
@@ -162,6 +162,11 @@ class EmbeddedPlatform:
         writer.catch_up()
         return writer
 
+    def prepare_next_start(self) -> None:
+        """Makes the archive that halves later starts, once, beside everything at lowest priority."""
+        if self._archive is not None:
+            self._archive.start()
+
     def restarts(self) -> Sequence[str]:
         """Returns one line for each process that had to be restarted."""
         return [
@@ -173,6 +178,8 @@ class EmbeddedPlatform:
     def stop(self) -> None:
         """Stops every process in reverse order, the broker last, and gives the folder back."""
         self._stopping.set()
+        if self._archive is not None:
+            self._archive.stop()
         self._supervisor.stop()
         if self._broker is not None:
             if self._watcher.is_alive():
@@ -204,7 +211,8 @@ class EmbeddedPlatform:
                 clock=self._clock,
                 say=lambda text: self._steps.say("jars", text),
             )
-        jvm = Jvm(java=java, class_path=jars, archive=cache / f"kafka-{java.release}.jsa")
+        jvm = Jvm(java=java, class_path=jars, archive=archive_path(cache, java, jars))
+        self._archive = ArchiveMaker(jvm, clock=self._clock, entropy=self._entropy)
         broker = Broker(
             self.data / "broker",
             cluster_id=secrets.kafka_cluster,
@@ -324,12 +332,6 @@ class EmbeddedPlatform:
             command=(sys.executable, "-P", "-m", module),
             environment=self._environment(name),
         )
-
-
-def baseline_bundle() -> bytes:
-    """Returns the release that comes with this build."""
-    files = read_folder(resource("policies", "baseline"))
-    return build_bundle({**files, MANIFEST_NAME: make_manifest(files, revision=BASELINE)})
 
 
 def _package_root() -> Path:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from agentguard.audit.note import Head
+from agentguard.audit.origins import Origin
 from agentguard.contracts.errors import ConfigError, LogError, VerificationError
 from agentguard.contracts.ports import TopicPartition
 from agentguard.contracts.topics import SEALED_TOPICS, Topic
@@ -32,16 +34,33 @@ def read_plan(ports: SealPorts, genesis_digest: bytes | None) -> SealPlan:
             next_step="agentguard keys",
         )
     generations: dict[TopicPartition, int] = {}
+    known: list[Head] = []
     for topic in SEALED_TOPICS:
         topic_id = ports.index.topic_id(topic)
         for number in range(ports.index.partitions(topic)):
             step = fold.generation(topic, topic_id, number)
             if step is not None:
                 generations[TopicPartition(topic, number)] = step.generation
+                origin = Origin(
+                    fold.genesis.audit_domain,
+                    fold.cluster,
+                    topic,
+                    topic_id,
+                    number,
+                    step.generation,
+                )
+                known.append(
+                    Head(origin=str(origin), size=step.first_offset, root=step.survivors_root)
+                )
     for sealed in fold.sealed_topics():
         if ports.index.topic_id(sealed.topic) != sealed.topic_id:
             raise VerificationError(
                 f"topic `{sealed.topic}` is not the one that the control log names",
                 finding="REPLACED",
             )
-    return SealPlan(domain=fold.genesis.audit_domain, cluster=fold.cluster, generations=generations)
+    return SealPlan(
+        domain=fold.genesis.audit_domain,
+        cluster=fold.cluster,
+        generations=generations,
+        known=known,
+    )

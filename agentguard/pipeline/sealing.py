@@ -64,12 +64,16 @@ class SealPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealPlan:
-    """Which trees there are. `generations` names partitions that a `NewGeneration` restarted."""
+    """Which trees there are. `generations` names partitions that a `NewGeneration` restarted.
+
+    `known` are heads that the control log commits to: what survived a loss.
+    """
 
     domain: str
     cluster: str
     topics: Sequence[str] = SEALED_TOPICS
     generations: Mapping[TopicPartition, int] = field(default_factory=dict)
+    known: Sequence[Head] = ()
 
 
 class Sealer:
@@ -103,7 +107,7 @@ class Sealer:
         last = self._last_checkpoints(origins, by_name)
         self._resume_anchors()
         seen: dict[TopicPartition, dict[int, bytes]] = {at: {} for at in origins}
-        for head in (*known, *self._anchored_heads()):
+        for head in (*known, *self._plan.known, *self._anchored_heads()):
             at = by_name.get(head.origin)
             if at is not None:
                 note_head(seen[at], head)

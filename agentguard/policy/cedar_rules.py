@@ -9,6 +9,7 @@ deny is known here, and `policy.combine` lets a denial win, as Cedar does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,18 +23,19 @@ from agentguard.policy.outcome import (
     DenyItem,
     ObligationItem,
     RuleId,
+    Scope,
     Severity,
     make_result,
 )
 
-SCOPE_FIELDS: Final = {"{tool}": "tool", "{operation}": "operation"}
+_PLACEHOLDER: Final = re.compile(r"(\{tool\}|\{operation\})")
 
 
 class _PermitNotes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Annotations of a permit."""
 
     id: RuleId
-    scope: str
+    scope: Scope
     obligation: str = ""
 
 
@@ -114,6 +116,7 @@ def _read_rule(policy: _Policy, permits: dict[str, PermitRule], denials: dict[st
             denials[forbid.id] = _denial(forbid)
             return forbid.id
         permit = msgspec.convert(policy.annotations, type=_PermitNotes)
+        duties = [_obligation(kind) for kind in permit.obligation.split()]
     except (msgspec.MsgspecError, ValueError) as error:
         raise ReleaseError(f"annotations of Cedar policy `{name}`: {error}") from error
     if not policy.conditions and all(
@@ -121,9 +124,12 @@ def _read_rule(policy: _Policy, permits: dict[str, PermitRule], denials: dict[st
         for part in (policy.principal, policy.action, policy.resource)
     ):
         raise ReleaseError(f"Cedar policy `{permit.id}` permits everything")
-    duties = [ObligationItem(type=t).to_obligation() for t in permit.obligation.split()]
     permits[permit.id] = PermitRule(scopes=tuple(permit.scope.split()), obligations=tuple(duties))
     return permit.id
+
+
+def _obligation(kind: str) -> Obligation:
+    return msgspec.convert({"type": kind}, type=ObligationItem).to_obligation()
 
 
 def _denial(notes: _ForbidNotes) -> Denial:
@@ -157,18 +163,12 @@ def result_of(
         rule = rules.permits[name]
         permits.append(name)
         obligations.update(rule.obligations)
-        # one pass over the template's parts: a tool's name cannot bring a placeholder of its own
         scopes.update(_expand(scope, tool, operation) for scope in rule.scopes)
     return make_result(permits=permits, denials=denials, scopes=scopes, obligations=obligations)
 
 
 def _expand(template: str, tool: str, operation: str) -> str:
+    # one pass over the template: a tool's name cannot bring a placeholder of its own
+    parts = _PLACEHOLDER.split(template)
     values = {"{tool}": tool, "{operation}": operation}
-    out, rest = "", template
-    while rest:
-        found = min(((rest.find(mark), mark) for mark in values if mark in rest), default=(-1, ""))
-        if found[0] < 0:
-            return out + rest
-        out += rest[: found[0]] + values[found[1]]
-        rest = rest[found[0] + len(found[1]) :]
-    return out
+    return "".join(values.get(part, part) for part in parts)

@@ -17,17 +17,19 @@ import msgspec
 from agentguard.contracts.commands import RegisterTool
 from agentguard.contracts.errors import UndecodableError
 from agentguard.contracts.facts import ExtractedFacts, Json
+from agentguard.contracts.strict_json import JsonNumber
 from agentguard.policy import money, normalise, shell
 
 SOURCES_CACHED_MAX: Final = 4_096
 LEAVES_MAX: Final = 4_096
+TYPED_CHARS_MAX: Final = 65_536
 
 
 @dataclass(slots=True)
 class Found:
     """What the extractors of one call have found so far; dictionaries keep first-seen order."""
 
-    amounts: list[str] = field(default_factory=list)
+    amounts: list[money.Amount] = field(default_factory=list)
     currency: str = ""
     paths: dict[str, None] = field(default_factory=dict)
     hosts: dict[str, None] = field(default_factory=dict)
@@ -40,7 +42,8 @@ class Found:
 
 def _path(text: str, found: Found) -> None:
     # a NUL ends a path for a C library: policy sees both readings
-    for part in dict.fromkeys((text, text.split("\0", 1)[0])):
+    decoded = normalise.decode_percent(text)
+    for part in dict.fromkeys((decoded, decoded.split("\0", 1)[0])):
         spelled = normalise.normal_path(part)
         if spelled:
             found.paths[spelled] = None
@@ -56,10 +59,6 @@ def _recipient(text: str, found: Found) -> None:
         found.recipients[recipient] = None
         if domain:
             found.domains[domain] = None
-
-
-def _amount(text: str, found: Found) -> None:
-    found.amounts.append(text)
 
 
 def _currency(text: str, found: Found) -> None:
@@ -84,7 +83,7 @@ EXTRACTORS: Final[Mapping[str, Callable[[str, Found], None]]] = {
     "path": _path,
     "host": _host,
     "recipient": _recipient,
-    "amount": _amount,
+    "amount": _nothing,
     "currency": _currency,
     "command": _command,
     "table": _table,
@@ -150,9 +149,14 @@ def _by_name(argument: str) -> str:
 
 def extractor_of(tool: RegisterTool, argument: str) -> str:
     """Returns the name of the extractor that reads an argument of a tool."""
-    for registered in tool.extractors:
-        if registered.argument == argument:
-            return registered.extractor
+    return _registered(tool, argument) or _default(tool, argument)
+
+
+def _registered(tool: RegisterTool, argument: str) -> str:
+    return next((e.extractor for e in tool.extractors if e.argument == argument), "")
+
+
+def _default(tool: RegisterTool, argument: str) -> str:
     return _formats(tool.schema_json).get(argument) or _by_name(argument)
 
 
@@ -160,24 +164,37 @@ def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFact
     """Returns the typed values of a call's parameters.
 
     Every text leaf is also searched for URLs (hosts) and for secrets that have no business in it.
-    Raises `UndecodableError` where a registration names an extractor that does not exist or an
-    amount cannot be read as a number, and where there are too many leaves: the caller denies.
+    Raises `UndecodableError` where a registration names an extractor that does not exist, where a
+    registered amount cannot be read as a number, and where there is too much to read in bounded
+    time: the caller denies.
     """
     found = Found()
-    leaves = 0
+    leaves = typed_chars = 0
     for argument, value in parameters.items():
-        kind = extractor_of(tool, argument)
+        registered = _registered(tool, argument)
+        kind = registered or _default(tool, argument)
         read = EXTRACTORS.get(kind)
         if read is None:
             raise UndecodableError(f"no extractor is called `{kind}`")
-        for text in _leaves(value):
+        for leaf in _leaves(value):
             leaves += 1
             if leaves > LEAVES_MAX:
                 raise UndecodableError("the parameters hold too many values")
+            text = leaf if isinstance(leaf, str) else _written(leaf)
+            typed_chars += 0 if read is _nothing else len(text)
+            if typed_chars > TYPED_CHARS_MAX:
+                raise UndecodableError("the parameters hold too much text to read")
+            if kind == "amount":
+                is_number = not isinstance(leaf, str)
+                found.amounts.append(money.Amount(text, is_number, bool(registered)))
             if text:
                 read(text, found)
                 # where a secret belongs, finding one says nothing
                 _search(text, found, is_secret_expected=kind == "secret")
+    return _facts(found)
+
+
+def _facts(found: Found) -> ExtractedFacts:
     return ExtractedFacts(
         amount_minor=money.total_minor(found.amounts, found.currency),
         currency=found.currency or money.first_currency(found.amounts),
@@ -199,15 +216,18 @@ def _search(text: str, found: Found, *, is_secret_expected: bool) -> None:
         found.has_secret = shell.holds_secret(text)
 
 
-def _leaves(value: Json) -> Iterator[str]:
-    """Yields text of every leaf; numbers as they were written, truth values and null as nothing."""
+def _written(leaf: float) -> str:
+    """Returns a number as it was sent."""
+    return leaf.text if isinstance(leaf, JsonNumber) else repr(leaf)
+
+
+def _leaves(value: Json) -> Iterator[str | int | float]:
+    """Yields every text and number in a value; truth values and null carry nothing."""
     match value:
-        case str():
-            yield value
-        case bool() | None:
+        case None | bool():
             return
-        case int() | float():
-            yield getattr(value, "text", None) or repr(value)
+        case str() | int() | float():
+            yield value
         case dict():
             for item in value.values():
                 yield from _leaves(item)

@@ -10,8 +10,11 @@ from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote
 
+from agentguard.contracts.errors import UndecodableError
+
 DECODE_ROUNDS_MAX: Final = 4
-HOST_CHARS_MAX: Final = 253
+PARTS_MAX: Final = 1_024
+HOST_CHARS_MAX: Final = 1_024
 
 AddressClass: TypeAlias = Literal[
     "none", "name", "public", "private", "loopback", "link_local", "metadata"
@@ -28,8 +31,24 @@ _CLASSES: Final[tuple[AddressClass, ...]] = (
     "link_local",
     "metadata",
 )
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}:[/\\]{2,}[^\s\"'<>)\]}]{1,2048}")
+# a web scheme works without slashes in a browser, any other needs one
+_SCHEME: Final = re.compile(r"(?i:https?|wss?|ftp):|[A-Za-z][A-Za-z0-9+.-]{0,20}:(?=[/\\])")
+_ANGLED: Final = re.compile(r"<([^<>]*)>")
+_SEPARATORS: Final = re.compile(r"[,;\n\r]")
 # dots that resolvers accept beside the ASCII one (UTS 46, section 2.3)
 _DOTS: Final = str.maketrans({"\u3002": ".", "\uff0e": ".", "\uff61": "."})
+
+
+def distinct(parts: Iterable[str]) -> tuple[str, ...]:
+    """Returns each part once, in order. Raises `UndecodableError` for more than `PARTS_MAX`.
+
+    What repeats costs nothing, and what does not is bounded.
+    """
+    once = tuple(dict.fromkeys(parts))
+    if len(once) > PARTS_MAX:
+        raise UndecodableError("a text holds too many parts to read")
+    return once
 
 
 def fold_text(text: str) -> str:
@@ -90,7 +109,7 @@ def normal_host(text: str) -> str:
     address = _address(host)
     if address is not None:
         return str(address)
-    if host.isascii():
+    if host.isascii() or len(host) > HOST_CHARS_MAX:
         return host
     try:
         return host.encode("idna").decode("ascii")
@@ -168,30 +187,27 @@ def _class_of(host: str) -> AddressClass:
     return "public" if address.is_global else "private"
 
 
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}:[/\\]{2,}[^\s\"'<>)\]}]{1,2048}")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}:(?=[/\\])")
-_ANGLED: Final = re.compile(r"<([^<>]*)>")
-_SEPARATORS: Final = re.compile(r"[,;\n]")
-
-
 def hosts_of(text: str) -> tuple[str, ...]:
-    """Returns the hosts that a URL or a `host:port` may go to.
+    """Returns the hosts that a URL or a `host:port` may go to, sorted.
 
-    Where readers disagree (a backslash or a second `@` in the authority) all readings are named:
-    policy must not depend on which library the tool uses.
+    Where readers disagree (escapes, a backslash or a second `@` in the authority) all readings
+    are named: policy must not depend on which library the tool uses.
     """
-    folded = fold_text(decode_percent(text))
-    rest = _SCHEME.sub("", folded, count=1).lstrip("/\\")
-    readings: dict[str, None] = {}
-    for ends in ("/?#", "/?#\\"):
-        authority = rest
-        for end in ends:
-            authority = authority.split(end, 1)[0]
-        for candidate in {authority.rsplit("@", 1)[-1], authority.split("@", 2)[-1]}:
-            host = normal_host(_without_port(candidate))
-            if host:
-                readings[host] = None
+    readings: set[str] = set()
+    folded = fold_text(text)
+    for spelled in {folded, fold_text(decode_percent(text))}:
+        rest = _SCHEME.sub("", spelled, count=1).lstrip("/\\")
+        for authority in {_until(rest, "/?#"), _until(rest, "/?#\\")}:
+            parts = authority.split("@")
+            readings.update(normal_host(_without_port(p)) for p in {parts[-1], *parts[1:2]})
+    readings.discard("")
     return tuple(sorted(readings))
+
+
+def _until(text: str, ends: str) -> str:
+    for end in ends:
+        text = text.split(end, 1)[0]
+    return text
 
 
 def _without_port(authority: str) -> str:
@@ -203,7 +219,7 @@ def _without_port(authority: str) -> str:
 def hosts_in(text: str) -> tuple[str, ...]:
     """Returns the hosts of every URL inside a text, in order."""
     found: dict[str, None] = {}
-    for url in _URL.findall(text):
+    for url in distinct(_URL.findall(text)):
         for host in hosts_of(url):
             found[host] = None
     return tuple(found)
@@ -212,19 +228,24 @@ def hosts_in(text: str) -> tuple[str, ...]:
 def recipients_of(text: str) -> tuple[tuple[str, str], ...]:
     """Returns (recipient, domain) for each addressee in a text; no domain where it is no address.
 
-    Display names and `mailto:` fall away, lists are split, case is folded.
+    Display names and `mailto:` fall away, lists are split, case is folded. An address inside a
+    display name counts too: which of the two is used depends on the reader.
     """
     folded = fold_text(decode_percent(_SEPARATORS.sub(",", text)))
-    angled = _ANGLED.findall(folded)
-    found: list[tuple[str, str]] = []
-    for part in angled or folded.split(","):
-        bare = part.strip()
-        if bare.lower().startswith("mailto:"):
-            bare = bare[7:].split("?", 1)[0]
-        local, at, domain = bare.rpartition("@")
-        if at and local:
-            host = normal_host(domain)
-            found.append((f"{local.casefold()}@{host}", host))
-        elif bare:
-            found.append((" ".join(bare.casefold().split()), ""))
+    found: dict[tuple[str, str], None] = {}
+    for part in distinct((*_ANGLED.findall(folded), *_ANGLED.sub("<>", folded).split(","))):
+        words = distinct(part.replace("<>", " ").split())
+        addresses = [word for word in words if "@" in word]
+        for address in addresses:
+            found[_address_of(address)] = None
+        name = " ".join(part.casefold().split())
+        if name and not addresses and "<>" not in part:
+            found[(name, "")] = None
     return tuple(found)
+
+
+def _address_of(word: str) -> tuple[str, str]:
+    bare = word[7:].split("?", 1)[0] if word[:7].lower() == "mailto:" else word
+    local, _, domain = bare.strip("\"'()").rpartition("@")
+    host = normal_host(domain)
+    return f"{local.casefold()}@{host}", host

@@ -26,6 +26,7 @@ from agentguard.policy.assertions import ASSERTIONS
 
 SCHEMAS_CACHED_MAX: Final = 4_096
 STEPS_MAX: Final = 20_000
+DEPTH_MAX: Final = 128
 COMPOSED_DEPTH_MAX: Final = 8
 
 _ANNOTATIONS: Final = frozenset(
@@ -64,6 +65,7 @@ _STRUCTURE: Final = frozenset(
         "not",
     ]
 )
+_DEFINITIONS: Final = ("$defs", "definitions")
 
 
 class MisfitError(Exception):
@@ -84,8 +86,6 @@ def check(schema_json: str, parameters: Mapping[str, Json]) -> str:
         _check_root(_usable(schema_json), dict(parameters))
     except (MisfitError, UnusableError) as misfit:
         return str(misfit)
-    except RecursionError:
-        return "the schema nests too deep"
     return ""
 
 
@@ -119,29 +119,35 @@ def _check_root(schema: Json, parameters: dict[str, Json]) -> None:
 class _Run:
     """One run over one value: the schema's root for `$ref`, and the steps that are left."""
 
-    __slots__ = ("root", "steps")
+    __slots__ = ("depth", "root", "steps")
 
     def __init__(self, root: Json) -> None:
         self.root = root
         self.steps = STEPS_MAX
+        self.depth = 0
 
     def fits(self, schema: Json, value: Json, place: str, *, is_open: bool = False) -> None:
         """Raises `MisfitError` unless the value fits. `is_open` takes members nobody names."""
         self.steps -= 1
-        if self.steps < 0:
+        self.depth += 1
+        # counted, because an interpreter's own limit depends on who calls: two lanes must agree
+        if self.steps < 0 or self.depth > DEPTH_MAX:
             raise UnusableError("the schema takes too long to check")
+        try:
+            self._judge(schema, value, place, is_open=is_open)
+        finally:
+            self.depth -= 1
+
+    def _judge(self, schema: Json, value: Json, place: str, *, is_open: bool) -> None:
         if schema is True:
             return
         if not isinstance(schema, dict):
             raise MisfitError(f"`{place}` is not accepted")
         for keyword, wanted in schema.items():
-            rule = ASSERTIONS.get(keyword)
-            if rule is not None:
-                wrong = rule(wanted, value)
+            if keyword in ASSERTIONS:
+                wrong = ASSERTIONS[keyword](wanted, value)
                 if wrong:
                     raise MisfitError(f"`{place}` {wrong}")
-            elif keyword not in _STRUCTURE and keyword not in _ANNOTATIONS:
-                raise UnusableError(f"the schema uses `{keyword}`, which cannot be checked")
         if isinstance(value, dict):
             self._object(schema, value, place, is_open=is_open)
         elif isinstance(value, list):
@@ -201,17 +207,25 @@ class _Run:
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise UnusableError("the schema refers to something outside itself")
         node = self.root
-        for part in reference[1:].split("/")[1:]:
+        parts = reference[1:].split("/")[1:]
+        for part in parts:
             key = part.replace("~1", "/").replace("~0", "~")
             if not isinstance(node, dict) or key not in node:
                 raise UnusableError("the schema refers to something that it does not hold")
             node = node[key]
+        if parts and parts[0] not in _DEFINITIONS:
+            # only where definitions usually lie was it looked through before
+            for keyword in _unknown_keywords(node):
+                raise UnusableError(f"the schema uses `{keyword}`, which cannot be checked")
         return node
 
     def members(self, schema: Json, depth: int = 0) -> set[str]:
         """Returns every member that a schema, or a part it is composed of, names."""
         if not isinstance(schema, dict) or depth > COMPOSED_DEPTH_MAX:
             return set()
+        self.steps -= 1
+        if self.steps < 0:
+            raise UnusableError("the schema takes too long to check")
         named = set(_mapping(schema.get("properties", {})))
         parts = [part for k in ("allOf", "anyOf", "oneOf") for part in _list(schema.get(k, []))]
         if "$ref" in schema:
@@ -224,7 +238,7 @@ def _unknown_keywords(schema: Json) -> Iterable[str]:
     if not isinstance(schema, dict):
         return
     for keyword, inner in schema.items():
-        if keyword in ("properties", "$defs", "definitions") and isinstance(inner, dict):
+        if keyword in ("properties", *_DEFINITIONS) and isinstance(inner, dict):
             for part in inner.values():
                 yield from _unknown_keywords(part)
         elif keyword in ("additionalProperties", "items", "not"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import signal
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
@@ -79,6 +81,29 @@ class ServicePorts:
     clock: Clock
     entropy: Entropy
     verifier: Verifier
+
+
+def configure_logging(level: str) -> None:
+    """Sets up structured log lines on standard output, and keeps the client library quiet."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=_encode),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.BytesLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    # it prints tracebacks of errors that it also raises
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+
+
+def _encode(event: object, **_: object) -> bytes:
+    return msgspec.json.encode(event)
 
 
 def prepare(config: StoreConfig) -> Path:

@@ -64,7 +64,9 @@ def live(jvm: Jvm) -> Iterator[LiveBroker]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.broker)])
+@pytest.fixture(
+    params=["memory", pytest.param("kafka", marks=[pytest.mark.broker, pytest.mark.timeout(120)])]
+)
 def bench(request: pytest.FixtureRequest) -> Iterator[LogBench]:
     number = next(_numbers)
     topic, other, group = f"t{number}.a", f"t{number}.b", f"g{number}"

@@ -16,12 +16,13 @@ from agentguard.adapters.system import SystemClock, SystemEntropy
 from agentguard.contracts.errors import FatalLogError, LogError
 from agentguard.contracts.ports import Delivery, LogRecord, TopicPartition
 from agentguard.contracts.topics import SEALED_TOPICS, Topic, murmur2, partition_of
-from agentguard.local.broker import Broker, Jvm, new_cluster_id
+from agentguard.local.broker import Broker, BrokerError, Jvm, new_cluster_id
 from agentguard.local.folder_lock import FolderInUseError
 from agentguard.local.provision import provision, read_catalogue
+from agentguard.resources import resource
 from tests.live_broker import LiveBroker, make_topics
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 READS_MAX = 200
 
 
@@ -209,6 +210,7 @@ def test_our_partitioner_is_the_one_of_kafkas_clients(live: LiveBroker) -> None:
     assert murmur2(b"21") == -973_932_308 & 0xFFFFFFFF  # Kafka's own test vector
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_kill_9_and_clients_go_on_by_themselves(
     live: LiveBroker,
 ) -> None:
@@ -254,7 +256,11 @@ def test_provisioning_again_changes_nothing_and_takes_back_what_the_file_does_no
 ) -> None:
     wider = read_catalogue(WIDER)
     live.admin().grant(wider.principals)
-    assert ("gateway", "write", "topic", "ag.decisions") in live.admin().permissions()
+    assert live.admin().set_configs(wider.topics) == ("ag.decisions",)
+    forged = ("gateway", "write", "topic", "ag.decisions")
+    admin = live.admin()
+    while forged not in admin.permissions():  # acknowledged before it is in force
+        pass
     done = provision(
         live.broker.bootstrap,
         catalogue=live.catalogue,
@@ -263,6 +269,9 @@ def test_provisioning_again_changes_nothing_and_takes_back_what_the_file_does_no
         clock=SystemClock(),
     )
     assert (done.was_current, done.topics_created, done.permissions_revoked) == (False, (), 1)
+    assert done.topics_changed == ("ag.decisions",)
+    settings = live.admin().topic_configs([Topic.DECISIONS])[Topic.DECISIONS]
+    assert settings["retention.ms"] == "-1"
     again = provision(
         live.broker.bootstrap,
         catalogue=live.catalogue,
@@ -276,10 +285,22 @@ def test_provisioning_again_changes_nothing_and_takes_back_what_the_file_does_no
 WIDER = """
 topics:
   ag.decisions:
-    {key: k, partitions: 12, records: [Decision], config: {}}
+    {key: k, partitions: 12, records: [Decision], config: {retention.ms: 86400000}}
 principals:
   gateway: {read: [], write: [ag.decisions], groups: []}
 """
+
+
+def test_another_number_of_partitions_is_refused(live: LiveBroker, tmp_path: Path) -> None:
+    text = resource("infra", "kafka", "topics.yaml").read_text(encoding="utf-8")
+    with pytest.raises(BrokerError, match="says `13`"):
+        provision(
+            live.broker.bootstrap,
+            catalogue=read_catalogue(text.replace("partitions: 12", "partitions: 13")),
+            passwords=live.passwords,
+            done_file=tmp_path / "provisioned",
+            clock=SystemClock(),
+        )
 
 
 @pytest.mark.slow

@@ -225,6 +225,8 @@ def test_what_does_not_exist_is_an_error(bench: LogBench) -> None:
         bench.log.reader({TopicPartition("t.none", 0): 0})
     with pytest.raises(LogError):
         bench.log.bounds(TopicPartition(bench.topic, 99))
+    with pytest.raises(LogError):
+        bench.log.reader({TopicPartition(bench.topic, PARTITIONS): 0})
 
 
 def test_a_lone_member_reads_every_partition_from_the_positions_it_gave(bench: LogBench) -> None:
@@ -275,6 +277,14 @@ def test_a_restarted_member_has_its_partitions_back_and_moves_nobody(bench: LogB
     assert len(first.calls) == moves
     one.close()
     two.close()
+
+
+def test_closing_a_member_tells_it_that_it_has_nothing_left(bench: LogBench) -> None:
+    starts = Starts()
+    member = bench.member("one", starts)
+    read_until(lambda: bool(starts.share), member)
+    member.close()
+    assert starts.calls[-1] == ()
 
 
 def test_a_second_process_under_the_same_instance_kills_the_first_for_good(

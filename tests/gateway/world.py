@@ -41,6 +41,7 @@ TOPICS = {
     Topic.DECISIONS: PARTITIONS,
     Topic.SIGNALS: PARTITIONS,
     Topic.CONTROL: 1,
+    Topic.HEARTBEATS: 1,
 }
 CODEC = AvroCodec()
 ENTROPY = SystemEntropy()
@@ -150,7 +151,8 @@ class World:
         return offsets[0]
 
     def kill(self, kind: TargetKind, target: str) -> None:
-        body = Kill(kind=kind, tenant=TENANT, target=target, reason="test")
+        tenant = "" if kind is TargetKind.GLOBAL else TENANT
+        body = Kill(kind=kind, tenant=tenant, target=target, reason="test")
         assert scope_of(body)
         self.append(Topic.CONTROL, sign(self.founding, body))
 
@@ -287,7 +289,7 @@ def silent(request: r.AgentRequest, record: LogRecord) -> Sequence[r.DecisionCor
 
 
 @contextlib.contextmanager
-def deciding(world: World, rule: Rule = allow) -> Iterator[None]:
+def deciding(world: World, rule: Rule = allow, *, wait_ms: int = 50) -> Iterator[None]:
     """Runs a decision process on a thread: every request gets the records that `rule` makes."""
     places = {TopicPartition(Topic.REQUESTS, p): 0 for p in range(PARTITIONS)}
     reader = world.log.reader(places)
@@ -295,7 +297,7 @@ def deciding(world: World, rule: Rule = allow) -> Iterator[None]:
 
     def run() -> None:
         while not stopping.is_set():
-            for record in reader.read(timeout_ms=50, records_max=100):
+            for record in reader.read(timeout_ms=wait_ms, records_max=100):
                 request = CODEC.decode(record.value or b"")
                 if isinstance(request, r.AgentRequest):
                     for core in rule(request, record):
@@ -372,8 +374,11 @@ class Caller:
         headers = options.pop("headers", None) or self.headers(agent)
         return await self.send("POST", path, raw, headers=headers, **options)
 
-    async def ask(self, agent: str = "alice", **changes: Any) -> Reply:
-        return await self.post("/v1/decisions", ask_body(agent, **changes), agent=agent)
+    async def ask(
+        self, agent: str = "alice", *, gone: asyncio.Event | None = None, **changes: Any
+    ) -> Reply:
+        body = ask_body(agent, **changes)
+        return await self.post("/v1/decisions", body, agent=agent, gone=gone)
 
     async def get(self, path: str, *, agent: str = "alice") -> Reply:
         return await self.send("GET", path, headers=self.headers(agent))

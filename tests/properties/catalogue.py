@@ -47,7 +47,6 @@ OWED = {
     15: "the SIEM exporter",
     16: "the classification cache",
     17: "discovery of tools on the wire",
-    19: "the control plane's door",
     22: "the token service",
     24: "the second lane and the simulator",
     25: "the control plane's door",

@@ -367,6 +367,11 @@ def test_genesis_with_thresholds_nobody_could_mean_is_refused(loosen: int, enfor
     assert fresh().apply(0, value).code == "malformed_body"
 
 
+def test_genesis_with_a_body_that_cannot_be_read_is_refused() -> None:
+    value = resigned(genesis_value(), "ada", "bo", body=b"junk")
+    assert fresh().apply(0, value).code == "malformed_body"
+
+
 # -- effects on what is on record ------------------------------------------------------------------
 
 
