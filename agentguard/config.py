@@ -77,7 +77,7 @@ class Settings:
     """Everything that the environment says, checked."""
 
     kafka: KafkaSettings
-    clickhouse_url: str
+    clickhouse_url: str = field(repr=False)
     in_flight_max: int
     request_timeout_ms: int
     log_level: str

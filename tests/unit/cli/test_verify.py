@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from agentguard.adapters.trails import FolderTrail, MemoryTrail
 from agentguard.audit.export import ANCHORS, read_values
 from agentguard.audit.proof import proof_text
+from agentguard.cli.audit import last_anchor
 from agentguard.cli.verify import command
 from agentguard.contracts.errors import ConfigError
 from agentguard.contracts.records import Anchor
@@ -149,3 +150,11 @@ def test_policy_that_lies_in_the_export_is_refused(folder: Path) -> None:
     link = folder / "linked.txt"
     link.symlink_to(folder / "trail" / "policy.txt")
     assert run(folder / "trail", "--policy", link)[0] == 2
+
+
+def test_anchor_that_was_kept_outside_makes_a_later_export_complete(folder: Path) -> None:
+    ports = busy_platform().audit_ports()
+    held = folder / "held.txt"
+    held.write_text(last_anchor(ports).note, encoding="utf-8")
+    digest = Prover(ports).founding.digest.hex()
+    assert run(folder / "trail", "--genesis", digest, "--anchor", held)[0] == 0
