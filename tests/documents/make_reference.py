@@ -47,25 +47,26 @@ def help_of(words: tuple[str, ...]) -> str:
 
 def cli() -> str:
     """Every verb with its help text."""
-    parts = [
-        "# Command line",
-        MADE,
+    about = (
         "A running platform is found by `--data`, then `AGENTGUARD_DATA`, then `./data`. An error is "
         "one line `code: message` and one line with the next step, on standard error; a wrong "
-        "setting or argument exits with 2.",
-    ]
-    for words in verbs():
-        parts.append(f"## `{' '.join(('agentguard', *words))}`\n\n```text\n{help_of(words)}\n```")
-    return "\n\n".join(parts) + "\n"
+        "setting or argument exits with 2."
+    )
+    shown = (
+        f"## `{' '.join(('agentguard', *words))}`\n\n```text\n{help_of(words)}\n```"
+        for words in verbs()
+    )
+    return "\n\n".join(["# Command line", MADE, about, *shown]) + "\n"
 
 
 def settings() -> str:
     """Every setting, and the names that stop a start."""
-    lines = ["# Settings", "", MADE, ""]
-    lines += [
+    about = (
         "Read once at start, from the environment only. An unknown name that begins with "
-        "`AGENTGUARD_` stops the start.",
-        "",
+        "`AGENTGUARD_` stops the start."
+    )
+    lines = ["# Settings", "", MADE, "", about, ""]
+    lines += [
         *table("setting", "what it is", rows=SETTINGS.items()),
         "",
         "Names of parts that this version does not have stop the start, so that nobody relies on "
@@ -83,7 +84,9 @@ def metrics() -> str:
     ]
     head = "Every door answers `GET /metrics` in Prometheus' text format, without a password."
     lines = ["# Metrics", "", MADE, "", head, ""]
-    return "\n".join([*lines, *table("metric", "kind", "labels", "what it counts", rows=rows)]) + "\n"
+    return (
+        "\n".join([*lines, *table("metric", "kind", "labels", "what it counts", rows=rows)]) + "\n"
+    )
 
 
 def bound_groups() -> dict[str, list[str]]:
@@ -132,13 +135,12 @@ def topics() -> str:
         )
         for name, topic in topic_catalogue().items()
     ]
-    lines = ["# Topics", "", MADE, ""]
-    lines += [
+    about = (
         "`infra/kafka/topics.yaml` is the one source of topics, principals and permissions. Values "
-        "are Avro single-object frames of the schemas in `schemas/avro/`.",
-        "",
-        *table("topic", "key", "partitions", "sealed", "records", "kept", rows=rows),
-    ]
+        "are Avro single-object frames of the schemas in `schemas/avro/`."
+    )
+    lines = ["# Topics", "", MADE, "", about, ""]
+    lines += table("topic", "key", "partitions", "sealed", "records", "kept", rows=rows)
     return "\n".join(lines) + "\n"
 
 
@@ -161,13 +163,13 @@ def codes() -> str:
         (code.value, str(STATUS.get(code, 200)), template.reason, template.remedy)
         for code, template in TEMPLATES.items()
     ]
-    lines = ["# Codes", "", MADE, ""]
-    lines += [
+    about = (
         "Every answer of the gateway has `action`, `code`, `reason` and `remedy`. `{}` is filled in. "
-        "The status is that of a refusal by the gateway itself; a decision is always 200.",
-        "",
-        *table("code", "status", "reason", "what would pass", rows=rows),
-    ]
+        "Doors add four codes that say nothing about a call: `pending` (202), `unknown_request` and "
+        "`unknown_path` (404), `internal` (500)."
+    )
+    lines = ["# Codes", "", MADE, "", about, ""]
+    lines += table("code", "status", "reason", "what would pass", rows=rows)
     return "\n".join(lines) + "\n"
 
 

@@ -152,9 +152,14 @@ def test_policy_that_lies_in_the_export_is_refused(folder: Path) -> None:
     assert run(folder / "trail", "--policy", link)[0] == 2
 
 
-def test_anchor_that_was_kept_outside_makes_a_later_export_complete(folder: Path) -> None:
-    ports = busy_platform().audit_ports()
-    held = folder / "held.txt"
-    held.write_text(last_anchor(ports).note, encoding="utf-8")
-    digest = Prover(ports).founding.digest.hex()
-    assert run(folder / "trail", "--genesis", digest, "--anchor", held)[0] == 0
+def test_anchor_that_was_kept_outside_makes_a_later_export_complete(tmp_path: Path) -> None:
+    platform = busy_platform()
+    held = tmp_path / "held.txt"
+    held.write_text(last_anchor(platform.audit_ports()).note, encoding="utf-8")
+    trail = FolderTrail.create(tmp_path / "trail")
+    for name, body in platform.export().files.items():
+        with trail.create_file(name) as stream:
+            stream.write(body)
+    digest = Prover(platform.audit_ports()).founding.digest.hex()
+    assert run(tmp_path / "trail", "--genesis", digest)[0] == 3
+    assert run(tmp_path / "trail", "--genesis", digest, "--anchor", held)[0] == 0
