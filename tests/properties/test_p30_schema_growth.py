@@ -52,6 +52,19 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def named_in(schema: Any, found: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Returns every named type inside a schema: each is written once and then referred to."""
+    found = {} if found is None else found
+    if isinstance(schema, list):
+        for branch in schema:
+            named_in(branch, found)
+    elif isinstance(schema, dict):
+        found[schema.get("name", "")] = schema
+        for inner in (schema.get("items"), schema["type"], *schema.get("fields", ())):
+            named_in(inner, found)
+    return found
+
+
 def parts(schema: Any) -> Iterator[dict[str, Any]]:
     """Yields every record and enum inside a schema, outermost first."""
     if isinstance(schema, list):
@@ -86,7 +99,6 @@ def values(schema: Any, named: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.one_of(*(values(branch, named) for branch in schema))
     if isinstance(schema, str):
         return values(named[schema], named) if schema in named else SCALARS[schema]
-    named[schema.get("name", "")] = schema
     match schema:
         case {"type": "fixed", "size": size}:
             return st.binary(min_size=size, max_size=size)
@@ -101,7 +113,7 @@ def values(schema: Any, named: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 @cache
 def own_values(name: str) -> st.SearchStrategy[Any]:
-    return values(TEXTS[name], {})
+    return values(TEXTS[name], named_in(TEXTS[name]))
 
 
 def enlarged(value: Any, later: Any, named: dict[str, Any], *, is_new: bool) -> Any:
@@ -110,7 +122,6 @@ def enlarged(value: Any, later: Any, named: dict[str, Any], *, is_new: bool) -> 
         return None if value is None else enlarged(value, later[1], named, is_new=is_new)
     if isinstance(later, str):
         later = named.get(later, {"type": later})
-    named[later.get("name", "")] = later
     match later:
         case {"type": "enum", "symbols": symbols}:
             return symbols[-1] if is_new else value
@@ -132,8 +143,6 @@ def common(value: Any, schema: Any, named: dict[str, Any]) -> Any:
         return None if value is None else common(value, schema[1], named)
     if isinstance(schema, str) and schema in named:
         schema = named[schema]
-    if isinstance(schema, dict) and "name" in schema:
-        named[schema["name"]] = schema
     match schema:
         case {"type": "enum", "symbols": symbols}:
             return value if value in symbols else "unknown"
@@ -163,13 +172,13 @@ def frame(schema: Schema, value: Any) -> bytes:
 def test_what_another_build_wrote_is_read(data: st.DataObject, name: str, is_new: bool) -> None:
     later = data.draw(grown(name))
     theirs = as_schema(name, later)
-    value = enlarged(data.draw(own_values(name)), later, {}, is_new=is_new)
+    value = enlarged(data.draw(own_values(name)), later, named_in(later), is_new=is_new)
     written = frame(theirs, value)
     assert theirs.header != OURS[name].header
     assert read_by(CODEC, written) is None, "a schema that this build does not know was read"
     read = read_by(AvroCodec(earlier=[theirs]), written)
     assert type(read) is NAMES[name]
-    assert plain(read) == common(value, TEXTS[name], {})
+    assert plain(read) == common(value, TEXTS[name], named_in(TEXTS[name]))
 
 
 @settings(max_examples=100, deadline=None)
@@ -182,7 +191,7 @@ def test_what_this_build_writes_is_read_by_another(data: st.DataObject, name: st
     assert CODEC.decode(written) == record
     body = io.BytesIO(written[HEADER_BYTES:])
     read = fastavro.schemaless_reader(body, OURS[name].parsed, theirs.parsed)
-    assert common(read, TEXTS[name], {}) == value
+    assert common(read, TEXTS[name], named_in(TEXTS[name])) == value
 
 
 def read_by(codec: AvroCodec, written: bytes) -> AnyRecord | None:
