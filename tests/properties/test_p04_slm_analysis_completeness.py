@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.classification.rules import MODEL
@@ -60,7 +60,6 @@ def conforms(made: Classification) -> bool:
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     tool=st.sampled_from(TOOLS),
     parameters=PARAMETERS,

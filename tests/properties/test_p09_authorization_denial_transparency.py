@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.contracts.codes import TEMPLATES, Code, flatten, reason_text
@@ -144,7 +144,6 @@ def wishes(draw: st.DrawFn) -> Wish:
             return Wish(w.request(1, agent_id=name), (agent,))
 
 
-@settings(max_examples=100, deadline=None)
 @given(wish=wishes())
 def test_denial_is_explained_and_its_remedy_makes_the_wish_pass(wish: Wish) -> None:
     core = wish.decide()

@@ -18,7 +18,7 @@ from typing import Any
 
 import fastavro
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.adapters.avro_codec import (
@@ -167,7 +167,6 @@ def frame(schema: Schema, value: Any) -> bytes:
     return out.getvalue()
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(NAMES)), is_new=st.booleans())
 def test_what_another_build_wrote_is_read(data: st.DataObject, name: str, is_new: bool) -> None:
     later = data.draw(grown(name))
@@ -181,7 +180,6 @@ def test_what_another_build_wrote_is_read(data: st.DataObject, name: str, is_new
     assert plain(read) == common(value, TEXTS[name], named_in(TEXTS[name]))
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(NAMES)))
 def test_what_this_build_writes_is_read_by_another(data: st.DataObject, name: str) -> None:
     theirs = as_schema(name, data.draw(grown(name)))
