@@ -22,10 +22,9 @@ from agentguard.contracts.errors import StoreError
 _CODE = re.compile(r"Code: (\d+)\. DB::")
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _NAMES_FORMAT = re.compile(r"\bFORMAT\b", re.IGNORECASE)
+_SELECTS = re.compile(r"\s*\(?\s*(SELECT|WITH)\b", re.IGNORECASE)  # SHOW and the like cannot stream
 # each block of these is complete in itself, so that blocks can be sent as they come
 _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
-# the engine streams selects only; every ClickHouse client asks these to find its way
-_WHOLE = re.compile(r"\s*(?:SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN)\b", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MESSAGE_CHARS_MAX = 2_000
 _REFUSALS = (chdb.ChdbError, RuntimeError, ValueError)  # what the engine's failures come as
@@ -36,7 +35,7 @@ class QueryError(StoreError):
 
     code = "query"
     retryable = False
-    next_step = "read the message; see the tables: agentguard audit query 'SHOW TABLES'"
+    next_step = "read the message; the tables and views are in docs/analyst/views.md"
 
     def __init__(self, message: str) -> None:
         super().__init__(message[:MESSAGE_CHARS_MAX])
@@ -87,8 +86,8 @@ class ChdbQueries:
         answer_format = named.group(1) if named else question.format
         is_streamed = (
             answer_format in _STREAMED
-            and not _WHOLE.match(question.sql)
-            and bool(named or not _NAMES_FORMAT.search(question.sql))
+            and _SELECTS.match(question.sql) is not None
+            and (named is not None or not _NAMES_FORMAT.search(question.sql))
         )
         handle = chdb.connect(self._connection)
         try:
