@@ -43,9 +43,7 @@ class Platform:
         self.writer = self.log.writer("test")
         for value in w.control_values():
             self.put(Topic.CONTROL, value)
-        body = Bundle(
-            cluster=w.CLUSTER, mode=Mode.LIVE, digest=w.release().digest, body=w.bundle()
-        )
+        body = Bundle(cluster=w.CLUSTER, mode=Mode.LIVE, digest=w.release().digest, body=w.bundle())
         self.put(Topic.BUNDLES, w.CODEC.encode(body), key=w.release().digest)
 
     def put(self, topic: Topic, value: bytes | None, *, key: bytes | None = None) -> int:
@@ -74,7 +72,7 @@ class Platform:
         letters = DeadLetters(writer, w.CODEC, self.clock, w.CountingEntropy(), stage="decide")
         letters.cluster = w.CLUSTER
         releases = Releases(
-            log.reader({BUNDLES: 0}), w.CODEC, make_engine, cluster=w.CLUSTER
+            log.reader({BUNDLES: 0}), w.CODEC, make_engine, cluster=w.CLUSTER, letters=letters
         )
         ports = LanePorts(
             log=log,
