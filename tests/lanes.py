@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from agentguard.adapters.memory_log import MemoryLog
-from agentguard.adapters.mldsa_signer import MlDsaVerifier
 from agentguard.contracts.ports import LogRecord, PolicyEngine, TopicPartition
 from agentguard.contracts.records import Bundle, Decision, DecisionCore, Mode, Role
 from agentguard.contracts.topics import Topic
@@ -28,6 +30,7 @@ TOPICS = {
     Topic.HEARTBEATS: 1,
     Topic.DEAD_LETTERS: 1,
 }
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 MakeEngine = Callable[[Release], PolicyEngine]
 
 
@@ -58,7 +61,7 @@ class Platform:
         self, *, make_engine: MakeEngine = lambda _: w.engine(), lane: str = "a", worker: str = "0"
     ) -> Lane:
         log = self.log
-        fold = ControlFold(w.CODEC, MlDsaVerifier(), w.founding().genesis_digest)
+        fold = ControlFold(w.CODEC, w.RememberingVerifier(), w.founding().genesis_digest)
         feed = ControlFeed(log.reader(CONTROL_START), log, fold, self.clock)
         feed.ask_end()
         writer = log.writer("lane")

@@ -52,6 +52,7 @@ def _missing(package: str) -> Callable[[], None]:
 
 for verb in (
     "up", "status", "decide", "agents", "tools", "policy", "kill", "keys", "audit", "verify",
+    "eval",
 ):  # fmt: skip
     mount(app, verb)
 
