@@ -173,13 +173,16 @@ class Instructions:
     def _plain_place(self, source: int, needle: str) -> int:
         text = self._texts[source]
         at = text.find(needle) if needle in text.low else -1
-        if at >= 0 and (self.speaks_for_task(source) or self._is_bill(source)):
+        first = at
+        if at >= 0 and self.speaks_for_task(source):
             return at
         for _ in range(OCCURRENCES_MAX):
             if at < 0 or not self._asks_about(source, at, needle):
-                return at
+                break
             at = text.find(needle, at + 1)
-        return -1
+        else:
+            at = -1
+        return first if at < 0 <= first and self._is_bill(source) else at
 
     def _is_bill(self, source: int) -> bool:
         """Returns whether a source asks for the payment that the task asks for.
