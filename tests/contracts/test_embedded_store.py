@@ -338,6 +338,13 @@ def test_wrong_user_or_password_is_refused(embedded: dict[str, Any]) -> None:
         )
 
 
+def test_questions_by_which_clients_find_their_way_are_answered(client: Any) -> None:
+    assert ("decisions",) in client.query("SHOW TABLES").result_rows
+    assert "verdict" in client.query("DESCRIBE TABLE decisions").result_columns[0]
+    assert client.command("EXISTS TABLE decisions") == 1
+    assert "SELECT" in client.command("SHOW CREATE TABLE decisions")
+
+
 def test_clickhouse_headers_and_forms_are_understood(embedded: dict[str, Any]) -> None:
     headers = {"X-ClickHouse-User": USER, "X-ClickHouse-Key": PASSWORD}
     assert ask(embedded, "/?query=SELECT+1", user="", headers=headers)[:2] == (200, "1\n")

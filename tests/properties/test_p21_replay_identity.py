@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.contracts.ports import LogRecord
@@ -125,7 +125,6 @@ class Life(w.Bench):
         )
 
 
-@settings(max_examples=100, deadline=None)
 @given(steps=STEPS)
 def test_every_decision_comes_out_again_from_the_logs_alone(
     steps: list[tuple[str, int, int]],
@@ -139,7 +138,6 @@ def test_every_decision_comes_out_again_from_the_logs_alone(
         assert w.CODEC.encode(again) == w.CODEC.encode(core)
 
 
-@settings(max_examples=100, deadline=None)
 @given(steps=STEPS)
 def test_state_is_the_same_whatever_order_the_logs_were_read_in(
     steps: list[tuple[str, int, int]],

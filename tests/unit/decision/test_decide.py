@@ -162,7 +162,9 @@ def test_injected_call_is_denied_with_the_guilty_sentence_quoted() -> None:
 
 
 def test_escalate_says_that_nobody_can_approve_yet() -> None:
-    core = bench().decide(request(1, tool="mail.send", parameters=MAIL, task="Tell me a joke"))
+    core = bench().decide(
+        request(1, tool="mail.send", parameters=MAIL, task="Read the note called plan")
+    )
     assert (core.verdict, core.codes[0]) == (Verdict.ESCALATE, Code.APPROVAL_REQUIRED)
     assert Code.NOT_ASKED in core.codes
     assert "no approver is configured" in text_of(core)
