@@ -37,6 +37,7 @@ ENFORCEMENT_KEYS_MAX: Final = 4_096
 ENFORCEMENTS_WAITING_MAX: Final = 10_000
 DELIVERIES_PER_RECORD_MAX: Final = 1_000
 SEQUENCES_PER_RECORD_MAX: Final = 1_000
+SEQUENCES_WAITING_MAX: Final = 100_000
 UNPROVED_CALLERS_COUNTED_MAX: Final = 64
 
 # session state
@@ -68,7 +69,9 @@ ANCHOR_EVERY_MS: Final = 60_000
 
 # store
 STORE_BATCH_ROWS_MAX: Final = 5_000
-STORE_BATCH_MS: Final = 500
+STORE_BATCH_MS: Final = 500  # a batch that is still small is written after this time
+STORE_BATCH_SMALL_ROWS: Final = 100
+STORE_BATCH_BUSY_MS: Final = 2_000  # any other after this: an insert costs 13 ms however few rows
 STORE_BATCH_BYTES_MAX: Final = 4_000_000
 STORE_PENDING_DECISIONS_MAX: Final = 5_000
 STORE_PENDING_BYTES_MAX: Final = 16_000_000

@@ -21,9 +21,9 @@ SETTINGS: Mapping[str, str] = {
     "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT (default with a user name), SASL_SSL, SSL, PLAINTEXT",
     "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512 unless set",
     "KAFKA_SASL_USERNAME": "principal of this process",
-    "KAFKA_SASL_PASSWORD": "its password; or KAFKA_SASL_PASSWORD_FILE",
+    "KAFKA_SASL_PASSWORD": "its password; or KAFKA_SASL_PASSWORD_FILE names a file that holds it",
     "KAFKA_SSL_CA_LOCATION": "certificate authorities of the brokers",
-    "CLICKHOUSE_URL": "a ClickHouse server instead of the embedded store",
+    "CLICKHOUSE_URL": "a ClickHouse server instead of the embedded store; or CLICKHOUSE_URL_FILE",
     "MAX_CONCURRENT_REQUESTS": "requests in flight at one gateway before it sheds",
     "REQUEST_TIMEOUT_MS": "how long a caller waits at most",
     "LOG_LEVEL": "debug, info, warning or error",
@@ -46,6 +46,7 @@ NOT_YET = (
     "TOKEN_SERVICE_URL", "PQC_SIGNING_KEY", "OAUTH_CLIENT_ID", "CACHE_TTL_SECONDS",
     "TELEMETRY_ENDPOINT", "METRICS_PORT", "TOKEN_SIGNING_KEY",
 )  # fmt: skip
+SECRETS = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_URL")  # NAME_FILE names a file that holds one
 ENGINES = ("regorus", "cedarpy")
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -76,7 +77,7 @@ class Settings:
     """Everything that the environment says, checked."""
 
     kafka: KafkaSettings
-    clickhouse_url: str
+    clickhouse_url: str = field(repr=False)
     in_flight_max: int
     request_timeout_ms: int
     log_level: str
@@ -107,7 +108,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             mechanism=env.get("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"),
             ca_location=env.get("KAFKA_SSL_CA_LOCATION", ""),
         ),
-        clickhouse_url=env.get("CLICKHOUSE_URL", ""),
+        clickhouse_url=_secret(env, "CLICKHOUSE_URL"),
         in_flight_max=_number(env, "MAX_CONCURRENT_REQUESTS", IN_FLIGHT_MAX_DEFAULT, 100_000),
         request_timeout_ms=_number(
             env, "REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS_DEFAULT, REQUEST_TIMEOUT_MS_MAX
@@ -129,7 +130,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _refuse(env: Mapping[str, str]) -> None:
-    known = set(SETTINGS) | {f"{name}_FILE" for name in SETTINGS}
+    known = set(SETTINGS) | {f"{name}_FILE" for name in SECRETS}
     for name in sorted(env):
         if name.startswith("AGENTGUARD_") and name not in known:
             raise ConfigError(f"unknown setting `{name}`")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import os
@@ -43,7 +44,7 @@ from agentguard.local.sample_traffic import load, request_body  # noqa: E402
 from agentguard.local.up import open_log  # noqa: E402
 from agentguard.registry.agents import make_agent, make_credential  # noqa: E402
 from bench import echo  # noqa: E402
-from tests.live_platform import LivePlatform  # noqa: E402
+from tests.live_platform import LivePlatform, child_environment  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
 NAMES = {"gateway": "agentguard.gateway", "decide": "decide.py", "seal": "seal.py",
@@ -81,6 +82,8 @@ def usage(pids: dict[str, int]) -> dict[str, Usage]:
     """Returns what each process has used so far."""
     made = {}
     for name, pid in pids.items():
+        if not Path(f"/proc/{pid}").exists():
+            sys.exit(f"bench: `{name}` ended under load; read its log in the data folder")
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         rss = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmRSS"))
@@ -106,7 +109,9 @@ def idle_and_steal(before: list[int], after: list[int]) -> tuple[float, float]:
 
 def cpu_sample() -> list[int]:
     """Returns the machine's CPU counters."""
-    return [int(x) for x in Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]]
+    return [
+        int(x) for x in Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]
+    ]
 
 
 class Bench:
@@ -246,13 +251,20 @@ def echo_run(data: Path, rate: float, seconds: float) -> dict[str, float]:
     client = KafkaAdmin(platform.bootstrap, username=admin.username, password=admin.password)
     client.create_topics(
         [
-            TopicSpec(name=n, partitions=echo.PARTITIONS, config={"retention.ms": "600000"})
+            TopicSpec(
+                name=n,
+                key="",
+                partitions=echo.PARTITIONS,
+                is_sealed=False,
+                records=(),
+                config={"retention.ms": "600000"},
+            )
             for n in (echo.THERE, echo.BACK)
         ]
     )
     time.sleep(2)
     command = [sys.executable, "-P", str(ROOT / "bench" / "echo.py"), "worker", str(data)]
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment({}))
     try:
         assert worker.stdout is not None
         worker.stdout.readline()
@@ -276,13 +288,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="short runs, one of each")
     parser.add_argument("--agents", type=int, default=1_000)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.json")
+    parser.add_argument("--data", default="", help="folder to keep; a temporary one unless set")
     options = parser.parse_args()
     runs, seconds = (1, 8.0) if options.quick else (3, 20.0)
     figures: dict[str, object] = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {machine.machine()}, Python {machine.python_version()}",
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = options.data or stack.enter_context(tempfile.TemporaryDirectory())
         live = LivePlatform.in_folder(Path(folder) / "data")
         print("first start", flush=True)
         figures["first_start_s"] = round(live.start("--samples"), 1)

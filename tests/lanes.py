@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from agentguard.adapters.memory_log import MemoryLog
-from agentguard.adapters.mldsa_signer import MlDsaVerifier
 from agentguard.contracts.ports import LogRecord, PolicyEngine, TopicPartition
 from agentguard.contracts.records import Bundle, Decision, DecisionCore, Mode, Role
 from agentguard.contracts.topics import Topic
@@ -28,6 +30,7 @@ TOPICS = {
     Topic.HEARTBEATS: 1,
     Topic.DEAD_LETTERS: 1,
 }
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 MakeEngine = Callable[[Release], PolicyEngine]
 
 
@@ -43,9 +46,7 @@ class Platform:
         self.writer = self.log.writer("test")
         for value in w.control_values():
             self.put(Topic.CONTROL, value)
-        body = Bundle(
-            cluster=w.CLUSTER, mode=Mode.LIVE, digest=w.release().digest, body=w.bundle()
-        )
+        body = Bundle(cluster=w.CLUSTER, mode=Mode.LIVE, digest=w.release().digest, body=w.bundle())
         self.put(Topic.BUNDLES, w.CODEC.encode(body), key=w.release().digest)
 
     def put(self, topic: Topic, value: bytes | None, *, key: bytes | None = None) -> int:
@@ -60,7 +61,7 @@ class Platform:
         self, *, make_engine: MakeEngine = lambda _: w.engine(), lane: str = "a", worker: str = "0"
     ) -> Lane:
         log = self.log
-        fold = ControlFold(w.CODEC, MlDsaVerifier(), w.founding().genesis_digest)
+        fold = ControlFold(w.CODEC, w.RememberingVerifier(), w.founding().genesis_digest)
         feed = ControlFeed(log.reader(CONTROL_START), log, fold, self.clock)
         feed.ask_end()
         writer = log.writer("lane")
@@ -74,7 +75,7 @@ class Platform:
         letters = DeadLetters(writer, w.CODEC, self.clock, w.CountingEntropy(), stage="decide")
         letters.cluster = w.CLUSTER
         releases = Releases(
-            log.reader({BUNDLES: 0}), w.CODEC, make_engine, cluster=w.CLUSTER
+            log.reader({BUNDLES: 0}), w.CODEC, make_engine, cluster=w.CLUSTER, letters=letters
         )
         ports = LanePorts(
             log=log,

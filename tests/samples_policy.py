@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from agentguard.adapters.cedarpy_engine import CedarpyEngine
-from agentguard.adapters.policy_folder import Case, read_cases, read_folder
+from agentguard.adapters.policy_folder import Case, read_cases
 from agentguard.adapters.regorus_engine import RegorusEngine
 from agentguard.contracts import commands as c
 from agentguard.contracts import facts as f
@@ -16,7 +16,7 @@ from agentguard.contracts import records as r
 from agentguard.policy.document import build_document
 from agentguard.policy.release import MANIFEST_NAME, Release, build_bundle, make_manifest
 from agentguard.policy.release import read_bundle as read_release
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 
 NOW_MS = 1_795_368_000_123
 

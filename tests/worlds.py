@@ -11,9 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from agentguard.adapters.avro_codec import AvroCodec
-from agentguard.adapters.memory_log import MemoryLog
 from agentguard.adapters.mldsa_signer import MlDsaVerifier
-from agentguard.adapters.policy_folder import read_folder
 from agentguard.adapters.regorus_engine import RegorusEngine
 from agentguard.contracts.commands import (
     CommandBody,
@@ -26,13 +24,10 @@ from agentguard.contracts.commands import (
 from agentguard.contracts.ports import LogRecord
 from agentguard.contracts.records import (
     AgentRequest,
-    Chunk,
-    ChunkSet,
     Decision,
     DecisionCore,
     Measured,
     Mode,
-    OutcomeRef,
     OutcomeStatus,
     Section,
     SectionName,
@@ -51,7 +46,7 @@ from agentguard.policy.golden import golden_inputs
 from agentguard.policy.release import Release, build_bundle, read_bundle
 from agentguard.registry.agents import AgentLabels, make_agent, make_credential
 from agentguard.registry.tools import ToolLabels, make_tool
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 from agentguard.session.fold import Counted, Open, PartitionFold
 
 CLUSTER = "ag-test"
@@ -90,6 +85,20 @@ class FakeClock:
     def advance(self, ms: int) -> None:
         self.now += ms
         self.mono += ms
+
+
+@cache
+def _verified(scheme: str, public_key: bytes, message: bytes, signature: bytes) -> bool:
+    return MlDsaVerifier().verify(
+        scheme=scheme, public_key=public_key, message=message, signature=signature
+    )
+
+
+class RememberingVerifier:
+    """The real verifier, asked once about each signature: the founding is folded many times."""
+
+    def verify(self, *, scheme: str, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        return _verified(scheme, public_key, message, signature)
 
 
 def schema(**properties: str) -> str:
@@ -137,11 +146,16 @@ def tools() -> tuple[RegisterTool, ...]:
     read = ToolLabels(operation="read", side_effect=SideEffect.READ, output_trust=Trust.TRUSTED)
     return (
         make_tool(
-            "notes.read", tenant=TENANT, schema_json=schema(name="string"), labels=read,
+            "notes.read",
+            tenant=TENANT,
+            schema_json=schema(name="string"),
+            labels=read,
             description="Read a note by its name",
         ),
         make_tool(
-            "web.read", tenant=TENANT, schema_json=schema(url="string"),
+            "web.read",
+            tenant=TENANT,
+            schema_json=schema(url="string"),
             labels=ToolLabels(operation="read", side_effect=SideEffect.READ),
             description="Read a web page",
         ),
@@ -193,9 +207,7 @@ def control_values() -> tuple[bytes, ...]:
     return (
         made.genesis_value,
         *(command(body, nonce=i + 1) for i, body in enumerate(bodies)),
-        default_release_command(
-            made, release().digest, entropy=CountingEntropy("release")
-        ),
+        default_release_command(made, release().digest, entropy=CountingEntropy("release")),
     )
 
 
@@ -205,7 +217,7 @@ def kill_command(kind: TargetKind = TargetKind.GLOBAL, target: str = "", nonce: 
 
 
 def control(extra: Sequence[bytes] = ()) -> ControlFold:
-    fold = ControlFold(CODEC, MlDsaVerifier(), founding().genesis_digest)
+    fold = ControlFold(CODEC, RememberingVerifier(), founding().genesis_digest)
     for offset, value in enumerate((*control_values(), *extra)):
         judgement = fold.apply(offset, value)
         assert judgement.accepted, judgement
@@ -312,9 +324,7 @@ class Bench:
             policy = ActivePolicy(
                 activation=activation, engine=engine(), golden=golden_inputs(release())
             )
-        return World(
-            cluster=CLUSTER, control=self.control, partition=self.fold, policy=policy
-        )
+        return World(cluster=CLUSTER, control=self.control, partition=self.fold, policy=policy)
 
     def append(self, value: object, *, key: bytes | None = KEY) -> LogRecord:
         raw = value if isinstance(value, bytes) or value is None else CODEC.encode(value)
@@ -366,9 +376,7 @@ class Bench:
             measured=Measured(lane="a", worker="w0", stages=(), cache=False),
             macs=(),
         )
-        record = LogRecord(
-            Topic.DECISIONS, 0, len(self.decisions), KEY, CODEC.encode(decision), 0
-        )
+        record = LogRecord(Topic.DECISIONS, 0, len(self.decisions), KEY, CODEC.encode(decision), 0)
         self.decisions.append(record)
         self.cores.append(core)
         return record

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,13 +71,34 @@ def schemas() -> tuple[Schema, ...]:
     return tuple(load_schema(folder / f"{t.__name__}.avsc") for t in RECORD_TYPES)
 
 
-class AvroCodec:
-    """`Codec` over the schemas of this build. Safe to share between threads."""
+@cache
+def earlier_schemas() -> tuple[Schema, ...]:
+    """Returns the schemas of released builds that this one reads and no longer writes.
 
-    def __init__(self) -> None:
+    They lie in `schemas/avro/earlier/NAME.FINGERPRINT.avsc`; a build that grows a schema moves the
+    released text there.
+    """
+    folder = resource("schemas", "avro") / "earlier"
+    return tuple(load_schema(path) for path in sorted(folder.glob("*.avsc")))
+
+
+class AvroCodec:
+    """`Codec` over the schemas of this build, reading those of `earlier` ones too.
+
+    Fields that the writer did not know get their defaults, fields and enum symbols that this build
+    does not know are left out or become `unknown`. Safe to share between threads.
+    """
+
+    def __init__(self, earlier: Sequence[Schema] | None = None) -> None:
         pairs = list(zip(RECORD_TYPES, schemas(), strict=True))
         self._by_type = {t: (s.header, s.parsed) for t, s in pairs}
-        self._by_header = {s.header: (t, s.parsed) for t, s in pairs}
+        self._by_header: dict[bytes, tuple[type, typing.Any, typing.Any]] = {}
+        by_name = {t.__name__: (t, s.parsed) for t, s in pairs}
+        for schema in earlier_schemas() if earlier is None else earlier:
+            kind, reader = by_name[schema.name.split(".", 1)[0]]
+            self._by_header[schema.header] = (kind, schema.parsed, reader)
+        for kind, schema in pairs:
+            self._by_header[schema.header] = (kind, schema.parsed, None)
 
     def encode(self, record: AnyRecord) -> bytes:
         """Returns the frame of a record."""
@@ -95,11 +117,11 @@ class AvroCodec:
             if header[:2] == MARKER and len(header) == HEADER_BYTES:
                 raise UnknownSchemaError("unknown schema fingerprint", fingerprint=header[2:])
             raise UndecodableError("not a single-object frame")
-        kind, schema = known
+        kind, schema, reader = known
         body = io.BytesIO(frame)
         body.seek(HEADER_BYTES)
         try:
-            plain = fastavro.schemaless_reader(body, schema, None)
+            plain = fastavro.schemaless_reader(body, schema, reader)
             record: typing.Any = msgspec.convert(plain, kind, builtin_types=(bytes,))
         except Exception as error:  # fastavro raises many types on hostile bytes
             raise UndecodableError(

@@ -22,6 +22,7 @@ from agentguard.contracts.errors import StoreError
 _CODE = re.compile(r"Code: (\d+)\. DB::")
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _NAMES_FORMAT = re.compile(r"\bFORMAT\b", re.IGNORECASE)
+_SELECTS = re.compile(r"\s*\(?\s*(SELECT|WITH)\b", re.IGNORECASE)  # SHOW and the like cannot stream
 # each block of these is complete in itself, so that blocks can be sent as they come
 _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,7 +35,7 @@ class QueryError(StoreError):
 
     code = "query"
     retryable = False
-    next_step = "read the message; the tables and views are in docs/analyst/views.md"
+    next_step = "read the message; see the tables: agentguard audit query 'SHOW TABLES'"
 
     def __init__(self, message: str) -> None:
         super().__init__(message[:MESSAGE_CHARS_MAX])
@@ -83,8 +84,10 @@ class ChdbQueries:
         """
         named = _FORMAT.search(question.sql)
         answer_format = named.group(1) if named else question.format
-        is_streamed = answer_format in _STREAMED and bool(
-            named or not _NAMES_FORMAT.search(question.sql)
+        is_streamed = (
+            answer_format in _STREAMED
+            and _SELECTS.match(question.sql) is not None
+            and (named is not None or not _NAMES_FORMAT.search(question.sql))
         )
         handle = chdb.connect(self._connection)
         try:

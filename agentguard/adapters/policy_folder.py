@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies as they lie on disk: the files of a release, and the decision table that tests them."""
+"""The decision table as it lies on disk: rows over one base document, for every engine."""
 
 from __future__ import annotations
 
@@ -51,15 +51,6 @@ class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     document: dict[str, Any]
     groups: dict[str, dict[str, Any]]
-
-
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Returns the files of a release by their name in the bundle."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def read_cases(folder: Path) -> tuple[Case, ...]:

@@ -69,11 +69,13 @@ class Instructions:
 
         It names the kind of thing that the source is, or what the value's own surroundings speak
         of; or an earlier output that the task names speaks of this kind of thing. Where the value
-        stands in a sentence that asks for something, only a name beside it counts.
+        stands in a sentence that asks for something, only a name in that sentence counts.
         """
         asking = self._asking
         if addressed:
-            return self._is_spoken_of(source, start, asking.names())
+            text = self._texts[source]
+            own = text.sentence(text.sentence_of(start))
+            return not asking.names().isdisjoint(own.words)
         return (
             asking.hands_over()
             or self._is_named_by_task(source)

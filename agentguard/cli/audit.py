@@ -15,18 +15,25 @@ from agentguard.adapters.mldsa_signer import MlDsaVerifier
 from agentguard.adapters.system import SystemClock
 from agentguard.adapters.trails import FolderTrail
 from agentguard.audit.proof import proof_text
+from agentguard.cli import query
 from agentguard.cli.locate import DataOption, JsonOption, data_folder
 from agentguard.cli.working import Working
-from agentguard.contracts.errors import ConfigError
+from agentguard.contracts.errors import ConfigError, LogError
+from agentguard.contracts.ports import TopicPartition
+from agentguard.contracts.records import Anchor
+from agentguard.contracts.topics import Topic
 from agentguard.local.platform_files import read_platform
 from agentguard.pipeline.exporting import AuditPorts, Exporter
 from agentguard.pipeline.proving import Prover
+from agentguard.pipeline.ranges import read_range
 from agentguard.resources import resource
 
 AUDITOR = "auditor"
+ANCHOR_LOG = TopicPartition(Topic.ANCHORS, 0)
 REQUEST_ID_BYTES = 16
 
 app = typer.Typer(help="Evidence: query, prove, export.", no_args_is_help=True)
+app.command("query")(query.command)
 
 
 @app.command()
@@ -93,6 +100,39 @@ def export(
         f"{summary.checkpoints} checkpoints, {summary.anchors} anchors"
     )
     print(f"  agentguard verify {folder} --genesis {digest}")
+
+
+@app.command()
+def anchor(
+    out: Annotated[
+        Path | None, typer.Option(help="file to write; standard output unless set")
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the newest anchor, a signed note over all tree heads: keep it where nobody here can.
+
+    `agentguard verify DIR --genesis DIGEST --anchor FILE` holds later exports against it.
+    """
+    newest = last_anchor(audit_ports(data_folder(data)))
+    if out is not None:
+        out.write_text(newest.note, encoding="utf-8")
+    if as_json:
+        print(json.dumps({"index": newest.index, "origin": newest.origin, "note": newest.note}))
+    elif out is None:
+        print(newest.note, end="")
+    else:
+        print(f"wrote {out}: anchor {newest.index} over {len(newest.heads)} tree heads")
+
+
+def last_anchor(ports: AuditPorts) -> Anchor:
+    """Returns the newest anchor on the log. Raises `LogError` where there is none."""
+    first, end = ports.index.bounds(ANCHOR_LOG)
+    for record in read_range(ports.log, ANCHOR_LOG, max(first, end - 1), end, clock=ports.clock):
+        found = ports.codec.decode(record.value or b"")
+        if isinstance(found, Anchor):
+            return found
+    raise LogError("no anchor is on the log yet", next_step="ask again in a minute")
 
 
 def audit_ports(data: Path) -> AuditPorts:

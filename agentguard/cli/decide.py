@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from agentguard.cli.locate import DataOption, JsonOption, data_folder
+from agentguard.cli.spec_files import read_spec_file
 from agentguard.contracts.codes import flatten
 from agentguard.contracts.errors import ConfigError, UndecodableError
 from agentguard.contracts.strict_json import encode_canonical, parse_strict
@@ -32,7 +33,7 @@ def command(
     ] = "",
     history: Annotated[
         Path | None,
-        typer.Option(help="JSON list of {tool, arguments, output, trust} seen before the call"),
+        typer.Option(help="file: list of {tool, arguments, output, trust} seen before the call"),
     ] = None,
     session: Annotated[str, typer.Option(help="session of the agent")] = "cli",
     data: DataOption = None,
@@ -49,7 +50,7 @@ def command(
         "context": {
             "userTask": task,
             "sessionId": session,
-            "history": [] if history is None else _json(history.read_bytes(), "--history"),
+            "history": [] if history is None else read_spec_file(history),
             "environment": "production",
         },
     }

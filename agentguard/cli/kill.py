@@ -94,7 +94,9 @@ def _place(kind: TargetKind, target: str, tenant: str) -> tuple[str, str]:
     if kind in WITHOUT_TARGET:
         return ("", "")
     if not target:
-        raise ConfigError(f"kind `{kind}` needs a target", next_step=f"kill on {kind} TARGET")
+        raise ConfigError(
+            f"kind `{kind}` needs a target", next_step=f"agentguard kill on {kind} TARGET"
+        )
     return ("" if kind in WITHOUT_TENANT else tenant, target)
 
 

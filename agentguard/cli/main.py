@@ -51,7 +51,8 @@ def _missing(package: str) -> Callable[[], None]:
 
 
 for verb in (
-    "up", "status", "decide", "agents", "tools", "policy", "kill", "keys", "audit", "verify",
+    "up", "status", "doctor", "decide", "agents", "tools", "policy", "kill", "keys", "audit",
+    "verify", "eval",
 ):  # fmt: skip
     mount(app, verb)
 

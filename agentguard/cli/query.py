@@ -40,7 +40,7 @@ class QueryRefusedError(AgentGuardError):
     """The store answered that it does not answer."""
 
     code = "query_refused"
-    next_step = "agentguard audit query 'SHOW TABLES'; examples are in docs/analyst/views.md"
+    next_step = "see the tables: agentguard audit query 'SHOW TABLES'"
 
 
 class StoreUnreachableError(AgentGuardError):

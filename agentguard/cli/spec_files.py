@@ -14,14 +14,24 @@ from agentguard.contracts.strict_json import parse_strict
 FILE_BYTES_MAX = 8_000_000
 
 
-def read_spec_file(path: Path) -> Json:
-    """Returns the content of a `.json`, `.yaml` or `.yml` file. Raises `ConfigError`."""
+def read_bounded(path: Path) -> bytes:
+    """Returns a file that a person named on the command line. Raises `ConfigError`."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigError(f"`{path.name}` is larger than {FILE_BYTES_MAX} bytes")
-        content = path.read_bytes()
+            raise ConfigError(
+                f"`{path.name}` is larger than {FILE_BYTES_MAX} bytes",
+                next_step="name a smaller file",
+            )
+        return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"`{path.name}` cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"`{path.name}` cannot be read: {error.strerror}", next_step="name a file that exists"
+        ) from error
+
+
+def read_spec_file(path: Path) -> Json:
+    """Returns the content of a `.json`, `.yaml` or `.yml` file. Raises `ConfigError`."""
+    content = read_bounded(path)
     try:
         if path.suffix in {".yaml", ".yml"}:
             return parse_strict(json.dumps(_read_yaml(content)).encode())

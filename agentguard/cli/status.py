@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import typer
 from rich.console import Console
@@ -14,7 +15,7 @@ from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.system import SystemClock
 from agentguard.cli.locate import DataOption, JsonOption, data_folder
 from agentguard.contracts.codes import flatten
-from agentguard.contracts.errors import UndecodableError
+from agentguard.contracts.errors import ConfigError, UndecodableError
 from agentguard.contracts.ports import TopicPartition
 from agentguard.contracts.records import Heartbeat
 from agentguard.contracts.topics import Topic
@@ -24,12 +25,19 @@ ALIVE_MS = 5_000
 NOT_READY = 1
 
 
+class Beat(NamedTuple):
+    """A process's newest heartbeat, and when the log says that it was appended."""
+
+    said: Heartbeat
+    appended_ms: int
+
+
 def command(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show what runs. Exit 0 where every process that was seen is alive and ready, else 1."""
     platform = read_platform(data_folder(data))
     beats = last_heartbeats(platform)
     now = SystemClock().now_ms()
-    rows = [_row(b, now) for b in beats]
+    rows = [_row(b.said, now) for b in beats]
     if as_json:
         print(json.dumps({"cluster": platform.cluster, "processes": rows}))
     else:
@@ -38,16 +46,18 @@ def command(data: DataOption = None, as_json: JsonOption = False) -> None:
     raise typer.Exit(0 if good else NOT_READY)
 
 
-def last_heartbeats(platform: Platform) -> list[Heartbeat]:
+def last_heartbeats(platform: Platform) -> list[Beat]:
     """Returns the newest heartbeat of every process, by name."""
-    auditor = platform.principals["auditor"]
+    auditor = platform.principals.get("auditor")
+    if auditor is None:
+        raise ConfigError("this platform has no auditor", next_step="agentguard up")
     log = KafkaLog(
         platform.bootstrap,
         username=auditor.username,
         password=auditor.password,
         client_id="status",
     )
-    newest: dict[str, Heartbeat] = {}
+    newest: dict[str, Beat] = {}
     codec = AvroCodec()
     try:
         for number in range(log.partitions(Topic.HEARTBEATS)):
@@ -57,11 +67,11 @@ def last_heartbeats(platform: Platform) -> list[Heartbeat]:
                 _read_into(newest, log, codec, at, (first, end))
     finally:
         log.close()
-    return sorted(newest.values(), key=lambda b: b.process)
+    return sorted(newest.values(), key=lambda b: b.said.process)
 
 
 def _read_into(
-    newest: dict[str, Heartbeat],
+    newest: dict[str, Beat],
     log: KafkaLog,
     codec: AvroCodec,
     at: TopicPartition,
@@ -81,7 +91,7 @@ def _read_into(
                 except UndecodableError:
                     continue
                 if isinstance(beat, Heartbeat):
-                    newest[beat.process] = beat
+                    newest[beat.process] = Beat(beat, record.timestamp_ms)
     finally:
         reader.close()
 

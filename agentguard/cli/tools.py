@@ -14,7 +14,7 @@ from rich.table import Table
 
 from agentguard.cli.control_log import answer, control_session
 from agentguard.cli.locate import DataOption, JsonOption
-from agentguard.cli.spec_files import read_spec_file
+from agentguard.cli.spec_files import read_bounded, read_spec_file
 from agentguard.contracts.codes import flatten
 from agentguard.contracts.commands import RegisterTool, Registration, SideEffect
 from agentguard.contracts.errors import ConfigError
@@ -80,7 +80,7 @@ def register(
             name,
             tenant=body.tenant,
             description=body.description if description is None else description,
-            schema_json=body.schema_json if schema is None else schema.read_text("utf-8"),
+            schema_json=body.schema_json if schema is None else _text(schema),
             labels=labels,
         )
         judgements = session.submit([Order(body=body)])
@@ -118,6 +118,13 @@ def list_tools(ctx: typer.Context, data: DataOption = None, as_json: JsonOption 
         for row in rows:
             table.add_row(*(flatten(str(value)) for value in row.values()))
         Console().print(table)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bounded(path).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"`{path.name}` is not UTF-8", next_step="correct the file") from error
 
 
 def _known_or_new(name: str, tenant: str, known: RegisterTool | None) -> RegisterTool:

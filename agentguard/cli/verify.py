@@ -65,6 +65,7 @@ def command(
 ) -> None:
     """Verify offline. Exit: 0 verified, 1 tampering, 2 usage, 3 verified but incomplete."""
     try:
+        _refuse_inside(target, policy)
         outside = _outside(policy, genesis, anchor, as_of, max_age)
         report = _report(target, outside)
     except AgentGuardError as error:
@@ -134,6 +135,17 @@ def _control(trail: Trail, outside: Outside, report: Report) -> TrailControl:
 
 
 # what the auditor brought along
+
+
+def _refuse_inside(target: list[str], policy: Path | None) -> None:
+    """Raises `ConfigError` where the export itself would say whom to trust."""
+    if policy is None:
+        return
+    if any(policy.resolve().is_relative_to(Path(name).resolve()) for name in target[-1:]):
+        raise ConfigError(
+            "the policy file lies in the export: trust must come from outside it",
+            next_step="give a --policy that somebody else holds, or --genesis DIGEST",
+        )
 
 
 def _outside(

@@ -87,7 +87,8 @@ TEMPLATES: Mapping[Code, Template] = {
         remedy="send it again without `dryRun`",
     ),
     Code.MALFORMED: Template(
-        reason="the request cannot be read: {}", remedy="send the request in the documented shape"
+        reason="the request cannot be read: {}",
+        remedy="send the request in the shape that /openapi.json tells",
     ),
     Code.TOO_LARGE: Template(
         reason="the request is larger than {} bytes", remedy="send less, or refer to known outputs"
@@ -141,7 +142,8 @@ TEMPLATES: Mapping[Code, Template] = {
         reason="the credential belongs to another tenant", remedy="leave `context.tenant` out"
     ),
     Code.KILLED: Template(
-        reason="stopped by a kill command on {}", remedy="two people lift it: agentguard kill lift"
+        reason="stopped by a kill command on {}",
+        remedy="two people lift it: agentguard kill lift {}",
     ),
     Code.QUARANTINED: Template(
         reason="agent `{}` is quarantined after what it did: {}",
@@ -211,11 +213,11 @@ TEMPLATES: Mapping[Code, Template] = {
     ),
     Code.ENGINE_ERROR: Template(
         reason="the policy engine failed on this input: {}",
-        remedy="a policy author mends the rule; agentguard policy test",
+        remedy="a policy author mends the rule and releases it: agentguard policy release FOLDER",
     ),
     Code.POLICY_UNDEFINED: Template(
         reason="the policy gave no result for this input",
-        remedy="a policy author mends the rule; agentguard policy test",
+        remedy="a policy author mends the rule and releases it: agentguard policy release FOLDER",
     ),
     Code.CLASSIFIER_FAILED: Template(
         reason="the call could not be classified", remedy="ask again; agentguard status"

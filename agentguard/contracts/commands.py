@@ -10,8 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from agentguard.contracts.records import Trust
+
+# An agent with this capability calls through an SDK that people trust to state the user's task
+# and the tools' outputs as they were. Without it nobody vouches for them, and policy decides
+# what such a task or output is worth.
+VOUCHING_CAPABILITY: Final = "vouches-for-context"
 
 
 class CommandType(StrEnum):

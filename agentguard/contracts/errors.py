@@ -77,7 +77,7 @@ class ReleaseError(AgentGuardError):
     """A policy release that cannot be used."""
 
     code = "release"
-    next_step = "agentguard policy test"
+    next_step = "correct the folder and release it: agentguard policy release FOLDER"
 
 
 class VerificationError(AgentGuardError):

@@ -185,7 +185,8 @@ def _read_call(
         return refuse(Code.MALFORMED, fault, tool=tool)
     if not isinstance(values, dict):
         return refuse(Code.MALFORMED, "its parameters are no object", tool=tool)
-    misfit = parameters.check(tool.schema_json, values)
+    # no schema on record: the tool counts as one that writes, all of whose arguments are decisive
+    misfit = parameters.check(tool.schema_json, values) if tool.schema_json else ""
     if misfit:
         return refuse(Code.INVALID_PARAMETERS, plain(tool.tool), plain(misfit), tool=tool)
     return Call(tool=tool.tool, parameters=values, task=words), section

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentguard.contracts.charges import CALL_UNIT, DENIALS
-from agentguard.contracts.codes import Code, flatten, remedy_text
+from agentguard.contracts.codes import TEMPLATES, Code, flatten, remedy_text
 from agentguard.contracts.commands import RegisterTool
 from agentguard.contracts.records import (
     Charge,
@@ -79,10 +79,17 @@ class Finding:
         """What would pass, in words or as a command line that is safe to paste; None if unknown."""
         if self.verdict is Verdict.ALLOW:
             return None
-        arguments = self.arguments
-        if self.codes[0] in _COMMAND_REMEDIES:
-            arguments = tuple(shlex.quote(flatten(a)) for a in arguments)
-        return remedy_text(self.codes[0], arguments, {}) or None
+        code = self.codes[0]
+        if code in _COMMAND_REMEDIES:
+            return TEMPLATES[Code(code)].remedy.replace("{}", _word(self.arguments[0]))
+        return remedy_text(code, self.arguments, {}) or None
+
+
+def _word(argument: str) -> str:
+    """Returns a name as one word of a command line, never an option and never shell syntax."""
+    name = argument[1:] if argument.startswith(" @") else argument
+    word = shlex.quote(flatten(name))
+    return f"-- {word}" if name.startswith("-") else word
 
 
 def plain(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from agentguard.bounds import UNPROVED_CALLERS_COUNTED_MAX
 from agentguard.contracts.codes import Code
-from agentguard.contracts.commands import RegisterAgent
+from agentguard.contracts.commands import VOUCHING_CAPABILITY, RegisterAgent
 from agentguard.contracts.records import Voucher
 from agentguard.contracts.topics import agent_key, partition_of
 from agentguard.control.fold import ControlFold
@@ -22,10 +22,6 @@ from agentguard.gateway.reading import Headers
 from agentguard.gateway.refusals import RefusedError
 from agentguard.telemetry import GATEWAY_UNPROVED, Metrics
 
-# An agent with this capability calls through an SDK that people trust to state the user's task
-# and the tools' outputs as they were. Without it nobody vouches for them, and policy decides
-# what such a task or output is worth.
-VOUCHING_CAPABILITY: Final = "vouches-for-context"
 # agk_<8 id>_<43 base64url>
 _BEARER: Final = re.compile(rb"[Bb]earer +(agk_([A-Za-z0-9-]{8})_[A-Za-z0-9_-]{43})")
 _OTHERS: Final = "others"

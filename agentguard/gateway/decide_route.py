@@ -92,6 +92,7 @@ def conclude(gateway: Gateway, wait: Wait) -> Answer:
         raise RefusedError(code or Code.DEADLINE, request_id=id_text(wait.request.request_id))
     taken = None
     if seen.core.verdict in PERMITTING:
+        gateway.follow_control()
         taken = takeback(
             wait,
             seen.core,

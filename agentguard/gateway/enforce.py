@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from agentguard.contracts.codes import Code
+from agentguard.contracts.codes import Code, flatten
 from agentguard.contracts.commands import Registration
 from agentguard.contracts.records import DecisionCore
 from agentguard.control.fold import ControlFold
@@ -33,7 +33,8 @@ def takeback(
         now_ms=now_ms,
     )
     if kill is not None:
-        return Takeback(code=Code.KILLED, arguments=(kill.kind.value,))
+        target = f" {kill.target}" if kill.target else ""
+        return Takeback(code=Code.KILLED, arguments=(flatten(f"{kill.kind.value}{target}"),))
     if fold.release_expired(now_ms):
         return Takeback(code=Code.RELEASE_EXPIRED, arguments=(str(core.versions.release),))
     agent = fold.agent(request.tenant, agent_id)

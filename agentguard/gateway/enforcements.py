@@ -16,6 +16,7 @@ from agentguard.bounds import (
     ENFORCEMENTS_PER_SECOND_MAX,
     ENFORCEMENTS_WAITING_MAX,
     SEQUENCES_PER_RECORD_MAX,
+    SEQUENCES_WAITING_MAX,
 )
 from agentguard.contracts.ports import Clock
 from agentguard.contracts.ports import Delivery as Report
@@ -202,6 +203,9 @@ class Enforcements:
         if agent_id:
             self._last_agent[partition] = (record.tenant, agent_id)  # type: ignore[union-attr]
         tenant, agent_id = self._last_agent.get(partition, ("", ""))
+        if sum(len(numbers) for numbers in self._not_written.values()) >= SEQUENCES_WAITING_MAX:
+            self._metrics.count(GATEWAY_ENFORCEMENTS_LOST)
+            return
         listed = self._not_written.setdefault((partition, tenant, agent_id), [])
         listed.append(record.sequence)
 

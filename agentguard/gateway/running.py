@@ -38,7 +38,7 @@ from agentguard.telemetry import (
     GATEWAY_READY,
 )
 
-TICK_S: Final = 0.02
+TICK_S: Final = 0.05
 _RETRY_S: Final = 0.2
 _FLUSH_MS: Final = 3_000
 _log = structlog.get_logger("gateway")
@@ -212,6 +212,8 @@ class Gateway:
 
     def expire(self, wait: Wait) -> None:
         """Ends a request's time: what is undecided is denied, the secret is forgotten."""
+        if wait.offset < 0:
+            self._poll()  # its delivery report may be due
         code = Code.DEADLINE if wait.offset >= 0 else Code.UNREACHABLE
         if self.waiting.refuse(wait.request.request_id, code) is not None:
             wait.wake()
@@ -258,6 +260,20 @@ class Gateway:
         for wait in self.waiting.refuse_all(code):
             wait.wake()
 
+    def follow_control(self) -> None:
+        """Folds what has come of the control log; never waits.
+
+        Also called before an allow is handed out, so that a kill that has reached this process is
+        in the fold by then.
+        """
+        try:
+            self.opened.control.pump()
+            self._control_error = ""
+        except LogError as error:
+            self._control_error = str(error)  # the feed ages until nothing is allowed any more
+        except AgentGuardError as error:
+            self.die(str(error))
+
     # -- what has to happen again and again -------------------------------------------------------
 
     def _poll(self) -> None:
@@ -268,14 +284,9 @@ class Gateway:
 
     def _tick(self, opened: Opened) -> None:
         """Moves everything that nobody else moves."""
-        try:
-            opened.door.poll()
-            opened.control.pump()
-            self._control_error = ""
-        except LogError as error:
-            self._control_error = str(error)  # the feed is not fresh any more: all is denied
-        except AgentGuardError as error:
-            self.die(str(error))
+        self._poll()
+        self.follow_control()
+        if self._why_not:
             return
         opened.deliveries.tick()
         opened.enforcements.tick()

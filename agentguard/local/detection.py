@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from agentguard.adapters.policy_folder import read_folder
 from agentguard.adapters.regorus_engine import RegorusEngine
 from agentguard.bounds import EVIDENCE_PER_SESSION_BYTES_MAX
 from agentguard.classification.provenance import trace
@@ -44,11 +43,12 @@ from agentguard.policy.extractors import extract
 from agentguard.policy.release import build_bundle, read_bundle
 from agentguard.registry.agents import Credential, make_agent
 from agentguard.registry.tools import ToolLabels, effect_of, make_tool
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 
 TENANT: Final = "eval"
 AGENT: Final = "eval-agent"
 NOW_MS: Final = 1_764_000_000_000
+NO_CREDENTIAL: Final = Credential(id="", token="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,6 @@ class Judge:
         files = read_folder(release or resource("policies", "baseline"))
         self._engine: PolicyEngine = RegorusEngine(read_bundle(build_bundle(files)))
         self._vouched = vouched
-        self._agent = make_agent(AGENT, tenant=TENANT, credential=Credential(id="", token=""))
 
     def judge(
         self,
@@ -102,21 +101,26 @@ class Judge:
         tools: Mapping[str, RegisterTool],
     ) -> Judged:
         """Returns what is decided about one call after that history."""
-        tool = tools[call.tool]
         sources, incomplete = self._sources(task, history, tools)
         asked = Call(tool=call.tool, parameters=call.arguments, task=task)
-        provenance = trace(asked, tool, sources, incomplete=incomplete)
+        return self.decide(asked, tools[call.tool], sources, incomplete=incomplete)
+
+    def decide(
+        self, call: Call, tool: RegisterTool, sources: Sequence[Source], *, incomplete: bool
+    ) -> Judged:
+        """Returns what is decided about one call of an agent that has read these sources."""
+        provenance = trace(call, tool, sources, incomplete=incomplete)
         facts = HistoryFacts(
             untrusted_read=any(s.origin is Origin.UNTRUSTED for s in sources),
             incomplete=incomplete,
         )
-        extracted = extract(tool, call.arguments)
+        extracted = extract(tool, call.parameters)
         classification = classify(
-            asked, tool, provenance=provenance, history=facts, extracted=extracted
+            call, tool, provenance=provenance, history=facts, extracted=extracted
         )
         document = build_document(
-            request=_request(call.tool),
-            agent=self._agent,
+            request=_request(call.tool, tool.tenant),
+            agent=make_agent(AGENT, tenant=tool.tenant, credential=NO_CREDENTIAL),
             tool=tool,
             extracted=extracted,
             provenance=provenance,
@@ -165,7 +169,7 @@ class Judge:
         return CaseResult(case=case, calls=calls)
 
 
-def _request(tool: str) -> AgentRequest:
+def _request(tool: str, tenant: str) -> AgentRequest:
     return AgentRequest(
         cluster="eval",
         mode=Mode.SIMULATION,
@@ -173,7 +177,7 @@ def _request(tool: str) -> AgentRequest:
         epoch=0,
         sequence=0,
         control_offset=0,
-        tenant=TENANT,
+        tenant=tenant,
         agent_id=AGENT,
         request_id=bytes(16),
         accepted_at_ms=NOW_MS,

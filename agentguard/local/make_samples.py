@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the sample traffic: recorded tool calls of a public benchmark, clean and under attack.
 
-Run once with the `agentdojo` extra: `python -m agentguard.local.make_samples`. Nothing in here
-calls a model: the calls are the benchmark's own ground truth, the outputs what its tools answer.
+Run once with the `agentdojo` extra: `PYTHONHASHSEED=0 python -m agentguard.local.make_samples`.
+Nothing in here calls a model: the calls are the benchmark's own ground truth, the outputs what its
+tools answer.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from agentdojo.agent_pipeline.base_pipeline_element import BasePipelineElement
 from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
 from agentdojo.attacks.attack_registry import load_attack
@@ -31,10 +35,14 @@ TEMPLATES = (
     "injecagent",
 )
 
+# what a tool stamps with the clock of the machine has fractions of a second, recorded data has none
+_NOW = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{1,6}")
+STILL = "2024-05-15 12:00:00"
+
 JsonObject = dict[str, Any]
 
 
-class _NoModel(BasePipelineElement):
+class _NoModel(BasePipelineElement):  # type: ignore[misc]  # its package has no types
     """Stands where an attack asks which model it is made for."""
 
     name = "local"
@@ -159,6 +167,7 @@ class _Run:
                 self._environment, call.function, dict(call.args)
             )
             output = error if error is not None else tool_result_to_str(result)
+            output = _NOW.sub(STILL, output)
             self.calls.append(
                 {"tool": call.function, "arguments": dict(call.args), "output": output}
             )
@@ -167,13 +176,13 @@ class _Run:
 
 
 def _carries(text: str, injected: Sequence[str]) -> bool:
-    """Returns whether a text holds an injected one; serialising wraps and escapes it."""
-    plain = "".join(c for c in text.replace("\\n", " ").replace('\\"', '"') if not c.isspace())
-    return any(
-        "".join(c for c in part if not c.isspace()).replace("'", "''")[:60] in plain
-        or "".join(c for c in part if not c.isspace())[:60] in plain
-        for part in injected
-    )
+    """Returns whether a text holds an injected one; serialising wraps, quotes and escapes it."""
+    plain = _bare(text.replace("\\n", " "))
+    return any(_bare(part)[:60] in plain for part in injected)
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text if c.isalnum())
 
 
 def cases_of(suite: Suite, *, every_pair: bool = False) -> Iterator[JsonObject]:
@@ -196,6 +205,10 @@ def cases_of(suite: Suite, *, every_pair: bool = False) -> Iterator[JsonObject]:
         yield suite.twin(injection)
 
 
+# the benchmark parses its environments anew for each run; the same parser in C is ten times faster
+yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc,assignment]
+
+
 def make(*, every_pair: bool = False, only: str = "") -> JsonObject:
     """Returns the whole sample file: tools by suite and cases."""
     suites = [Suite(n, s) for n, s in get_suites(BENCHMARK).items() if only in ("", n)]
@@ -211,5 +224,8 @@ def encode(samples: JsonObject) -> bytes:
 
 
 if __name__ == "__main__":
-    SAMPLES.write_bytes(encode(make()))
-    print(f"{SAMPLES.stat().st_size} bytes")
+    if sys.flags.hash_randomization:
+        sys.exit("run it with PYTHONHASHSEED=0: the benchmark keeps people in sets")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES
+    target.write_bytes(encode(make()))
+    print(f"{target}: {target.stat().st_size} bytes")

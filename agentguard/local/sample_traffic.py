@@ -172,17 +172,17 @@ def _register(tenant: str, name: str, known: _Schema, label: _Label) -> Register
 
 
 def show(samples: Samples) -> tuple[SampleCase, SampleCase]:
-    """Returns what a newcomer is shown: an injected call, and its twin asked for by the user."""
+    """Returns what a newcomer is shown: one injected call, and its twin asked for by the user."""
+    acting = {t.tool for t in samples.tools if t.side_effect is not SideEffect.READ}
     injected = next(
         c
         for c in samples.cases
-        if c.suite == SHOW_SUITE and c.kind == "injection" and "user_task_2/" in c.case
+        if c.suite == SHOW_SUITE
+        and c.kind == "injection"
+        and len(c.judged) == 1
+        and c.calls[c.judged[0]].tool in acting
     )
-    twin = next(
-        c
-        for c in samples.cases
-        if c.suite == SHOW_SUITE and c.kind == "twin" and c.task == injected.goal
-    )
+    twin = next(c for c in samples.cases if c.kind == "twin" and c.task == injected.goal)
     return injected, twin
 
 

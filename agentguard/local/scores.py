@@ -6,7 +6,7 @@ from __future__ import annotations
 import random  # noqa: TID251  resampling with a fixed seed, nothing secret
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from agentguard.contracts.records import Verdict
 from agentguard.local.detection import CaseResult
@@ -35,13 +35,12 @@ class Share:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """One case: whether it counts, and the two things that it shares with other cases."""
+class Point(NamedTuple):
+    """One case: the two things that it shares with other cases, and whether it counts."""
 
-    is_hit: bool
     task: str
     attack: str
+    is_hit: bool
 
 
 def shares(results: Sequence[CaseResult]) -> Iterator[Share]:
@@ -80,28 +79,29 @@ def _source(result: CaseResult) -> str:
 
 
 def _share(measure: str, suite: str, rows: Iterable[tuple[CaseResult, bool]]) -> Iterator[Share]:
-    points = [_Point(hit, r.case.task, r.case.goal) for r, hit in rows]
+    points = [Point(r.case.task, r.case.goal, hit) for r, hit in rows]
     if points:
-        low, high = interval(points)
+        low, high = interval_of(points)
         value = sum(p.is_hit for p in points) / len(points)
         yield Share(measure, suite, value, low, high, len(points))
 
 
-def interval(points: Sequence[_Point]) -> tuple[float, float]:
+def interval_of(points: Iterable[tuple[str, str, bool]]) -> tuple[float, float]:
     """Returns the 95 % interval of a share by resampling tasks and attacks, each as a whole.
 
     Cases of one task, or of one attack, stand or fall together: resampling cases would claim a
     precision that is not there.
     """
+    known = [Point(*point) for point in points]
     draw = random.Random(SEED)  # noqa: S311  the same interval every time
-    tasks = sorted({p.task for p in points})
-    attacks = sorted({p.attack for p in points})
+    tasks = sorted({p.task for p in known})
+    attacks = sorted({p.attack for p in known})
     values: list[float] = []
     for _ in range(ROUNDS):
         of_task = _weights(tasks, draw)
         of_attack = _weights(attacks, draw)
         total = hits = 0
-        for point in points:
+        for point in known:
             weight = of_task.get(point.task, 0) * of_attack.get(point.attack, 0)
             total += weight
             hits += weight * point.is_hit

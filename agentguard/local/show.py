@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from agentguard.adapters.system import SystemEntropy
 from agentguard.contracts.codes import Code, flatten
+from agentguard.contracts.commands import VOUCHING_CAPABILITY
 from agentguard.contracts.facts import Json
 from agentguard.contracts.ports import Entropy
 from agentguard.contracts.strict_json import encode_canonical
@@ -25,13 +26,16 @@ from agentguard.local.up import EmbeddedPlatform, StartError
 from agentguard.registry.agents import (
     CREDENTIAL_ID_BYTES,
     CREDENTIAL_SECRET_BYTES,
+    AgentLabels,
     make_agent,
     make_credential,
 )
 
 TIMEOUT_S = 35.0
 REGISTERED_WAIT_S = 5.0
-UNDECIDED = frozenset({"deadline", "not_ready", "unreachable", "shed", "lane_failure", "unknown_caller"})
+UNDECIDED = frozenset(
+    {"deadline", "not_ready", "unreachable", "shed", "lane_failure", "unknown_caller"}
+)
 KINDS = {
     "benign": "the user's own calls",
     "under_attack": "the user's own calls after an attack was read",
@@ -167,5 +171,8 @@ def _new_agent(
     agent_id: str, tenant: str, orders: list[Order], entropy: Entropy
 ) -> AgentCredential:
     credential = make_credential(entropy.token(CREDENTIAL_ID_BYTES + CREDENTIAL_SECRET_BYTES))
-    orders.append(Order(body=make_agent(agent_id, tenant=tenant, credential=credential)))
+    # the samples are recorded tool traffic: task and outputs are as the recorder saw them
+    labels = AgentLabels(capabilities=(VOUCHING_CAPABILITY,))
+    agent = make_agent(agent_id, tenant=tenant, credential=credential, labels=labels)
+    orders.append(Order(body=agent))
     return AgentCredential(token=credential.token)

@@ -46,6 +46,7 @@ from agentguard.pipeline.judging import LaneJudge
 from agentguard.pipeline.releases import Releases
 from agentguard.pipeline.share import Held, Queued, Share
 from agentguard.pipeline.topology import LANE_TOPICS, lane_group, lane_partitions, places
+from agentguard.session.agent import AgentState
 from agentguard.session.fold import PartitionFold
 
 RECORDS_PER_READ_MAX: Final = 500
@@ -103,6 +104,7 @@ class Lane:
         self._partitions = lane_partitions(ports.index)
         self._shares: dict[int, Share] = {}
         self._sent: dict[bytes, Sent] = {}
+        self._undelivered: list[Sent] = []
         self._commit_at_ms = 0.0
         self.health = LaneHealth(ports.clock)
         self._judge = LaneJudge(
@@ -145,6 +147,8 @@ class Lane:
         if is_busy or any(share.is_waiting() for share in self._shares.values()):
             self._decide_heads()
         ports.writer.poll()
+        if self._undelivered:
+            self._send_again()
         self._every_second()
         return len(records)
 
@@ -164,6 +168,10 @@ class Lane:
             found[decisions] = share.fold.next_decision
             found[signals] = share.fold.next_signal
         return found
+
+    def state_of(self, partition: int, tenant: str, agent_id: str) -> AgentState:
+        """Returns what this lane holds of an agent. Raises `KeyError` for a foreign partition."""
+        return self._shares[partition].fold.agent(tenant, agent_id)
 
     def why_not_ready(self) -> str:
         """Returns why this lane decides nothing properly now, or an empty text."""
@@ -187,6 +195,8 @@ class Lane:
         self._every_second()
         if ports.control.why_not_ready():
             return None
+        # compiling a release takes long: do it before the first request waits for it
+        ports.releases.update(ports.control.fold, ports.clock.now_ms())
         return ports.log.member(
             group=lane_group(self._name.lane),
             instance=f"{self._name.lane}-{self._name.worker}",
@@ -200,6 +210,7 @@ class Lane:
         """Makes empty folds for what was gained; every partition is read from its start."""
         self._shares = {}
         self._sent = {}
+        self._undelivered = []
         starts: dict[TopicPartition, int] = {}
         for number in sorted({at.partition for at in gained}):
             bounds = [self._ports.index.bounds(at) for at in places(number)]
@@ -212,6 +223,8 @@ class Lane:
             )
             self._shares[number] = Share(fold, (bounds[0][1], bounds[1][1], bounds[2][1]))
             starts.update(zip(places(number), first, strict=True))
+        # a silence before this says nothing about what was gained now
+        self.health.note_reads()
         _log.info("lane_assigned", partitions=sorted(self._shares))
         return starts
 
@@ -324,22 +337,26 @@ class Lane:
         return True
 
     def _delivered(self, sent: Sent, delivery: Delivery) -> None:
-        """Sends a decision again whose delivery failed; it may be on the log twice then.
+        if delivery.error and sent.value in self._sent:
+            self._undelivered.append(sent)
+
+    def _send_again(self) -> None:
+        """Sends decisions again whose delivery failed; one may be on the log twice then.
 
         What was allowed under an older control prefix is not repeated: only a new process, which
         folds from the start, can ask the same question again.
         """
-        waiting = sent.head.waiting
-        if not delivery.error or sent.value not in self._sent:
-            return
-        if waiting is None or waiting.core is not None:
-            self._sent.pop(sent.value, None)
-            return
-        is_safe = sent.core.verdict is Verdict.DENY
-        if not is_safe and self._ports.control.fold.folded != sent.control_offset:
-            raise FatalLogError("an allow could not be delivered before the control log moved on")
-        if not self._send(sent):
-            raise FatalLogError("a decision could not be delivered")
+        failed, self._undelivered = self._undelivered, []
+        for sent in failed:
+            waiting = sent.head.waiting
+            if waiting is None or waiting.core is not None:
+                self._sent.pop(sent.value, None)
+                continue
+            is_safe = sent.core.verdict is Verdict.DENY
+            if not is_safe and self._ports.control.fold.folded != sent.control_offset:
+                raise FatalLogError("an allow was not delivered before the control log moved on")
+            if not self._send(sent):
+                self._undelivered.append(sent)
 
     # -- now and then -------------------------------------------------------------------------
 

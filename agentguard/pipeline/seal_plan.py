@@ -31,7 +31,7 @@ def read_plan(ports: SealPorts, genesis_digest: bytes | None) -> SealPlan:
     if key is None or key.public_key != ports.signer.public_key:
         raise ConfigError(
             "the sealing key in this folder is not the one that the control log names",
-            next_step="agentguard keys",
+            next_step="agentguard keys list",
         )
     generations: dict[TopicPartition, int] = {}
     known: list[Head] = []

@@ -22,6 +22,7 @@ from agentguard.policy import money, normalise, shell
 
 SOURCES_CACHED_MAX: Final = 4_096
 LEAVES_MAX: Final = 4_096
+TYPED_CHARS_MAX: Final = 65_536
 
 
 @dataclass(slots=True)
@@ -164,11 +165,11 @@ def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFact
 
     Every text leaf is also searched for URLs (hosts) and for secrets that have no business in it.
     Raises `UndecodableError` where a registration names an extractor that does not exist, where a
-    registered amount cannot be read as a number, and where there are too many leaves: the caller
-    denies.
+    registered amount cannot be read as a number, and where there is too much to read in bounded
+    time: the caller denies.
     """
     found = Found()
-    leaves = 0
+    leaves = typed_chars = 0
     for argument, value in parameters.items():
         registered = _registered(tool, argument)
         kind = registered or _default(tool, argument)
@@ -180,6 +181,9 @@ def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFact
             if leaves > LEAVES_MAX:
                 raise UndecodableError("the parameters hold too many values")
             text = leaf if isinstance(leaf, str) else _written(leaf)
+            typed_chars += 0 if read is _nothing else len(text)
+            if typed_chars > TYPED_CHARS_MAX:
+                raise UndecodableError("the parameters hold too much text to read")
             if kind == "amount":
                 is_number = not isinstance(leaf, str)
                 found.amounts.append(money.Amount(text, is_number, bool(registered)))

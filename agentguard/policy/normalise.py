@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote
 
+from agentguard.contracts.errors import UndecodableError
+
 DECODE_ROUNDS_MAX: Final = 4
+PARTS_MAX: Final = 1_024
+HOST_CHARS_MAX: Final = 1_024
 
 AddressClass: TypeAlias = Literal[
     "none", "name", "public", "private", "loopback", "link_local", "metadata"
@@ -34,6 +38,17 @@ _ANGLED: Final = re.compile(r"<([^<>]*)>")
 _SEPARATORS: Final = re.compile(r"[,;\n\r]")
 # dots that resolvers accept beside the ASCII one (UTS 46, section 2.3)
 _DOTS: Final = str.maketrans({"\u3002": ".", "\uff0e": ".", "\uff61": "."})
+
+
+def distinct(parts: Iterable[str]) -> tuple[str, ...]:
+    """Returns each part once, in order. Raises `UndecodableError` for more than `PARTS_MAX`.
+
+    What repeats costs nothing, and what does not is bounded.
+    """
+    once = tuple(dict.fromkeys(parts))
+    if len(once) > PARTS_MAX:
+        raise UndecodableError("a text holds too many parts to read")
+    return once
 
 
 def fold_text(text: str) -> str:
@@ -94,7 +109,7 @@ def normal_host(text: str) -> str:
     address = _address(host)
     if address is not None:
         return str(address)
-    if host.isascii():
+    if host.isascii() or len(host) > HOST_CHARS_MAX:
         return host
     try:
         return host.encode("idna").decode("ascii")
@@ -204,7 +219,7 @@ def _without_port(authority: str) -> str:
 def hosts_in(text: str) -> tuple[str, ...]:
     """Returns the hosts of every URL inside a text, in order."""
     found: dict[str, None] = {}
-    for url in _URL.findall(text):
+    for url in distinct(_URL.findall(text)):
         for host in hosts_of(url):
             found[host] = None
     return tuple(found)
@@ -218,8 +233,9 @@ def recipients_of(text: str) -> tuple[tuple[str, str], ...]:
     """
     folded = fold_text(decode_percent(_SEPARATORS.sub(",", text)))
     found: dict[tuple[str, str], None] = {}
-    for part in (*_ANGLED.findall(folded), *_ANGLED.sub("<>", folded).split(",")):
-        addresses = [word for word in part.replace("<>", " ").split() if "@" in word]
+    for part in distinct((*_ANGLED.findall(folded), *_ANGLED.sub("<>", folded).split(","))):
+        words = distinct(part.replace("<>", " ").split())
+        addresses = [word for word in words if "@" in word]
         for address in addresses:
             found[_address_of(address)] = None
         name = " ".join(part.casefold().split())

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agentguard.policy.normalise import fold_text
+from agentguard.policy.normalise import distinct, fold_text
 
 _OPERATORS: Final = re.compile(r"[|;&\n\r(){}`]|\$\(")
 # a redirection names a file, not a program; `<(` and `>(` start one and are left to the operators
@@ -74,16 +74,19 @@ _CLAUSES: Final = frozenset(
     ]
 )
 _SECRETS: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|\bAKIA[0-9A-Z]{16}\b"
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}"
-    r"|\bgithub_pat_[A-Za-z0-9_]{20,}"
-    r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}"
-    r"|\bsk-[A-Za-z0-9_-]{20,}"
-    r"|\bagk_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,}"
-    r"|\bAIza[0-9A-Za-z_-]{30,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\."
-    r"|(?i:\b(?:password|passwd|api[_-]?key|secret|access[_-]?token)\b\s{0,3}[:=]\s{0,3}\S{4,})"
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
+    # only at the start of a word, and bounded: else a hostile text costs the square of its length
+    r"|(?<![A-Za-z0-9_-])(?:"
+    r"AKIA[0-9A-Z]{16}(?![A-Za-z0-9])"
+    r"|gh[pousr]_[A-Za-z0-9]{20}"
+    r"|github_pat_[A-Za-z0-9_]{20}"
+    r"|xox[abeprs]-[A-Za-z0-9-]{10}"
+    r"|sk-[A-Za-z0-9_-]{20}"
+    r"|agk_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20}"
+    r"|AIza[0-9A-Za-z_-]{30}"
+    r"|eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8}"
+    r"|(?i:password|passwd|api[_-]?key|secret|access[_-]?token)\s{0,3}[:=]\s{0,3}\S{4}"
+    r")"
 )
 
 
@@ -95,7 +98,8 @@ def programs_of(text: str) -> tuple[str, ...]:
     makes a call stricter, one too few would hide it.
     """
     programs: dict[str, None] = {}
-    for piece in _OPERATORS.split(_REDIRECTION.sub(" ", _keep_lines(text))):
+    pieces = _OPERATORS.split(_REDIRECTION.sub(" ", _keep_lines(text)))
+    for piece in distinct(pieces):
         is_wrapped = False
         for word in piece.split():
             if _ASSIGNMENT.fullmatch(word) or word.startswith("-"):

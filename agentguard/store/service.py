@@ -46,7 +46,7 @@ from agentguard.store.schema import (
 )
 from agentguard.store.sink import READ_RECORDS_MAX, Sink, SinkPorts
 
-STEP_MS = 100
+STEP_MS = 200
 FOUNDING_WAIT_MS = 500
 STOP_SECONDS = 10
 

@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentguard.bounds import STORE_BATCH_BYTES_MAX, STORE_BATCH_MS, STORE_BATCH_ROWS_MAX
+from agentguard.bounds import (
+    STORE_BATCH_BUSY_MS,
+    STORE_BATCH_BYTES_MAX,
+    STORE_BATCH_MS,
+    STORE_BATCH_ROWS_MAX,
+    STORE_BATCH_SMALL_ROWS,
+)
 from agentguard.contracts.errors import LogError, StoreError
 from agentguard.contracts.ports import (
     Clock,
@@ -231,11 +237,11 @@ class Sink:
 
     def _is_due(self, now_ms: float) -> bool:
         batch = self._batch
-        return batch.rows > 0 and (
-            batch.rows >= STORE_BATCH_ROWS_MAX
-            or batch.bytes >= STORE_BATCH_BYTES_MAX
-            or now_ms - self._batch_since_ms >= STORE_BATCH_MS
-        )
+        if batch.rows >= STORE_BATCH_ROWS_MAX or batch.bytes >= STORE_BATCH_BYTES_MAX:
+            return True
+        is_small = batch.rows < STORE_BATCH_SMALL_ROWS
+        wait_ms = STORE_BATCH_MS if is_small else STORE_BATCH_BUSY_MS
+        return batch.rows > 0 and now_ms - self._batch_since_ms >= wait_ms
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, Batch()

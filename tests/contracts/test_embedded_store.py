@@ -11,18 +11,32 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
 import pytest
+import typer
+from click.testing import Result
 from clickhouse_connect.driver.exceptions import DatabaseError
+from typer.testing import CliRunner
 
 from agentguard.adapters.memory_store import MemoryStore
+from agentguard.cli import query
+from agentguard.local.platform_files import (
+    Credentials,
+    Platform,
+    StoreCredential,
+    read_platform,
+    write_credentials,
+    write_platform,
+)
 from tests.contracts.row_store_behaviour import BEHAVIOURS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("embedded_store_process.py")
+VIEWS = ROOT / "docs" / "analyst" / "views.md"
 USER, PASSWORD = "analyst", "right-password"
 
 
@@ -186,6 +200,32 @@ def test_latency_of_each_stage_is_rolled_up(client: Any) -> None:
     assert client.command(select) == 1
 
 
+def sql_of(text: str) -> list[str]:
+    return [part.split("```")[0].strip() for part in text.split("```sql\n")[1:]]
+
+
+@pytest.mark.parametrize("sql", sql_of(VIEWS.read_text(encoding="utf-8")))
+def test_documented_example_runs_as_it_stands(client: Any, sql: str) -> None:
+    client.query(sql)
+
+
+def test_every_view_and_log_table_is_documented_with_an_example(client: Any) -> None:
+    text = "\n".join(sql_of(VIEWS.read_text(encoding="utf-8")))
+    names = {row[0] for row in client.query("SHOW TABLES").result_rows}
+    inner = {n for n in names if n.endswith(("_all", "_refresh"))} - {"decisions_all"}
+    plumbing = {"migrations", "sink_progress", "store_identity", "chunks", "epochs", "redemptions"}
+    told = {"deliveries"}  # through `enforced_actions`
+    undocumented = {n for n in names - inner - plumbing - told if f"FROM {n}" not in text}
+    assert undocumented == set()
+
+
+def test_evidence_query_of_every_mapping_runs(client: Any) -> None:
+    rows = client.query("SELECT control, evidence_query FROM compliance_mappings").result_rows
+    assert len(rows) >= 10
+    for _, evidence in rows:
+        client.query(evidence)
+
+
 # the door, as unmodified clients use it
 
 
@@ -206,6 +246,23 @@ def test_frames_arrow_and_row_streams_work(client: Any) -> None:
         assert sum(1 for _ in stream) == 200_000
     assert client.command("SELECT version()")
     assert client.ping()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SHOW TABLES",
+        "DESCRIBE TABLE decisions",
+        "EXPLAIN SELECT 1",
+        "EXISTS TABLE requests",
+        "-- a remark\nSELECT 1",
+        "(SELECT 1) UNION ALL (SELECT 2)",
+        "WITH 1 AS a SELECT a",
+        "SHOW CREATE TABLE requests",
+    ],
+)
+def test_every_kind_of_reading_statement_is_answered(client: Any, statement: str) -> None:
+    assert client.query(statement).result_rows
 
 
 def test_question_with_no_rows_is_answered_with_none(client: Any) -> None:
@@ -281,6 +338,13 @@ def test_wrong_user_or_password_is_refused(embedded: dict[str, Any]) -> None:
         )
 
 
+def test_questions_by_which_clients_find_their_way_are_answered(client: Any) -> None:
+    assert ("decisions",) in client.query("SHOW TABLES").result_rows
+    assert "verdict" in client.query("DESCRIBE TABLE decisions").result_columns[0]
+    assert client.command("EXISTS TABLE decisions") == 1
+    assert "SELECT" in client.command("SHOW CREATE TABLE decisions")
+
+
 def test_clickhouse_headers_and_forms_are_understood(embedded: dict[str, Any]) -> None:
     headers = {"X-ClickHouse-User": USER, "X-ClickHouse-Key": PASSWORD}
     assert ask(embedded, "/?query=SELECT+1", user="", headers=headers)[:2] == (200, "1\n")
@@ -316,3 +380,72 @@ def test_health_readiness_metrics_and_description_need_no_password(
     assert status == 503
     assert "second tenant" in json.loads(text)["reason"]
     assert json.loads(ask(embedded, "/openapi.json", user="")[1])["openapi"] == "3.1.0"
+
+
+# `agentguard audit query`
+
+
+@pytest.fixture
+def data(embedded: dict[str, Any], tmp_path: Path) -> Path:
+    write_platform(
+        tmp_path,
+        Platform(
+            cluster="c",
+            bootstrap="",
+            gateway="",
+            store=f"http://127.0.0.1:{embedded['port']}",
+            genesis_digest="",
+            audit_domain="",
+            tenant="acme",
+            principals={},
+        ),
+    )
+    store = StoreCredential(user=USER, password=PASSWORD)
+    write_credentials(tmp_path, Credentials(agents={}, people={}, store=store))
+    return tmp_path
+
+
+def verb(data: Path, *arguments: str, given: str | None = None) -> Result:
+    app = typer.Typer()
+    app.command()(query.command)
+    return CliRunner().invoke(app, [*arguments, "--data", str(data)], input=given)
+
+
+def test_query_verb_prints_a_table_of_flat_text(data: Path) -> None:
+    asked = verb(data, "SELECT tool, 'a\x1b[31mb\n[bold]c' AS text FROM decisions ORDER BY tool")
+    assert asked.exit_code == 0
+    assert "mail.send" in asked.stdout
+    assert "[bold]c" in asked.stdout
+    assert "\x1b" not in asked.stdout
+    assert "5 rows" in asked.stdout
+
+
+def test_query_verb_prints_json_and_csv(data: Path) -> None:
+    sql = "SELECT tool, codes, counts FROM decisions WHERE tool = 'mail.send'"
+    row = {"tool": "mail.send", "codes": ["not_asked"], "counts": True}
+    assert json.loads(verb(data, sql, "--json").stdout) == [row]
+    lines = verb(data, sql, "--csv").stdout.splitlines()
+    assert lines == ["tool,codes,counts", 'mail.send,"[""not_asked""]",true']
+
+
+def test_query_verb_reads_the_statement_from_input(data: Path) -> None:
+    assert json.loads(verb(data, "-", "--json", given="SELECT 1 AS one").stdout) == [{"one": 1}]
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT nothing FROM decisions", "DROP TABLE requests", "SELECT 1 FORMAT CSV"]
+)
+def test_refused_question_ends_with_2_and_the_next_step(data: Path, sql: str) -> None:
+    asked = verb(data, sql)
+    assert asked.exit_code == 2
+    assert asked.stdout == ""
+    assert "query_refused: " in asked.stderr
+    assert "  next: " in asked.stderr
+
+
+def test_store_that_does_not_answer_ends_with_3(data: Path) -> None:
+    change = read_platform(data)
+    write_platform(data, replace(change, store="http://127.0.0.1:1"))
+    asked = verb(data, "SELECT 1")
+    assert asked.exit_code == 3
+    assert "store_unreachable: " in asked.stderr

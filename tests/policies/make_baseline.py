@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from agentguard.adapters.policy_folder import read_cases, read_folder
+from agentguard.adapters.policy_folder import read_cases
 from agentguard.policy.cedar_schema import cedar_schema
 from agentguard.policy.document import read_document
 from agentguard.policy.release import MANIFEST_NAME, SCHEMA_NAME, make_manifest
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 
 REVISION = "baseline/1"
 GOLDEN = {

@@ -21,7 +21,6 @@ from agentguard.contracts.commands import TargetKind
 from agentguard.contracts.errors import UndecodableError
 from agentguard.contracts.ports import LogRecord, TopicPartition
 from agentguard.contracts.topics import Topic
-from agentguard.telemetry import GATEWAY_CONTROL_OFFSET
 from tests.gateway.world import (
     CODEC,
     Reply,
@@ -30,7 +29,6 @@ from tests.gateway.world import (
     deciding,
     new_world,
     running,
-    signed_set,
 )
 
 TIMEOUT_MS = 60
@@ -38,6 +36,7 @@ TIMEOUT_MS = 60
 HANG_S = 2.0
 
 MUTANTS = [
+    ("agentguard.gateway.running.Gateway.follow_control", lambda self: None),
     ("agentguard.gateway.enforce.takeback", lambda *_, **__: None),
     ("agentguard.gateway.waiting.decision_counts", lambda **_: True),
     ("agentguard.gateway.running.Gateway.expire", lambda self, wait: None),
@@ -86,14 +85,6 @@ def with_a_foreign_grant(world: World, request: r.AgentRequest, record: LogRecor
 
 def with_a_broken_transform(world: World, request: r.AgentRequest, record: LogRecord) -> Cores:
     return (core_of(request, record, verdict=r.Verdict.TRANSFORM, code="transformed"),)
-
-
-def kill(world: World, over: threading.Event) -> None:
-    """A kill that the gateway has folded: its own tick does that."""
-    world.kill(TargetKind.GLOBAL, "")
-    end = len(signed_set().commands)
-    while world.metrics.value(GATEWAY_CONTROL_OFFSET) < end and not over.wait(0.001):
-        pass
 
 
 def lag(world: World, over: threading.Event) -> None:
@@ -162,7 +153,7 @@ def test_whatever_fails_around_it_the_gateway_says_deny(
 
     def rule(request: r.AgentRequest, record: LogRecord) -> Cores:
         if is_killed:
-            kill(world, over)
+            world.kill(TargetKind.GLOBAL, "")
         if is_lagging:
             lag(world, over)
         cores = [core for name in wrong for core in DECIDERS[name](world, request, record)]

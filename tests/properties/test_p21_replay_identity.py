@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.contracts.ports import LogRecord
@@ -125,7 +125,6 @@ class Life(w.Bench):
         )
 
 
-@settings(max_examples=100, deadline=None)
 @given(steps=STEPS)
 def test_every_decision_comes_out_again_from_the_logs_alone(
     steps: list[tuple[str, int, int]],
@@ -134,14 +133,11 @@ def test_every_decision_comes_out_again_from_the_logs_alone(
     life.run(steps)
     world = life.world()
     for core in life.cores:
-        again = rederive(
-            core, fold_at(life.past(), core), life.control, policy=world.policy
-        )
+        again = rederive(core, fold_at(life.past(), core), life.control, policy=world.policy)
         assert again is not None
         assert w.CODEC.encode(again) == w.CODEC.encode(core)
 
 
-@settings(max_examples=100, deadline=None)
 @given(steps=STEPS)
 def test_state_is_the_same_whatever_order_the_logs_were_read_in(
     steps: list[tuple[str, int, int]],
@@ -156,9 +152,9 @@ def test_state_is_the_same_whatever_order_the_logs_were_read_in(
         other.apply_request(record, decoded)
     for record, decision, core in life.past().decisions:
         assert other.apply_decision(record, decision, core) is Counted.EFFECTIVE
-    assert other.agent(w.TENANT, w.AGENT).snapshot() == life.fold.agent(
-        w.TENANT, w.AGENT
-    ).snapshot()
+    assert (
+        other.agent(w.TENANT, w.AGENT).snapshot() == life.fold.agent(w.TENANT, w.AGENT).snapshot()
+    )
 
 
 Fold_apply = PartitionFold.apply_request

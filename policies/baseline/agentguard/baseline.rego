@@ -12,14 +12,6 @@ reads if input.action.properties.side_effect == "read"
 
 acts if input.action.properties.side_effect != "read"
 
-asked if input.context.provenance.asked_by_task == true
-
-unasked if input.context.provenance.asked_by_task == false
-
-usual_risk if input.context.classification.risk_ord <= 1
-
-unapproved if input.context.approval.state != "approved"
-
 approval := {"approval": "agent-owner"}
 
 # Nobody hostile can have supplied a value that is found nowhere, because nothing untrusted was
@@ -43,31 +35,31 @@ underived if input.context.provenance.incomplete == true
 
 allow contains "baseline.read" if {
 	reads
-	usual_risk
+	input.context.classification.risk_ord <= 1
 }
 
 allow contains "baseline.asked" if {
 	acts
-	asked
+	input.context.provenance.asked_by_task == true
 	input.context.provenance.decisive_ord <= 1
-	usual_risk
+	input.context.classification.risk_ord <= 1
 }
 
 # The task names the source, and the value does not lie in a sentence addressed to the agent.
 allow contains "baseline.named_source" if {
 	acts
-	asked
+	input.context.provenance.asked_by_task == true
 	input.context.provenance.decisive == "untrusted"
 	input.context.provenance.decisive_addressed == false
 	input.context.provenance.source_named_by_task == true
-	usual_risk
+	input.context.classification.risk_ord <= 1
 }
 
 allow contains "baseline.derived" if {
-	asked
+	input.context.provenance.asked_by_task == true
 	input.context.provenance.decisive == "nowhere"
 	derived
-	usual_risk
+	input.context.classification.risk_ord <= 1
 }
 
 allow contains "baseline.approved" if {
@@ -162,7 +154,7 @@ deny contains {
 	"controls": ["ASI01", "ASI02"],
 } if {
 	acts
-	unasked
+	input.context.provenance.asked_by_task == false
 	input.context.provenance.instructed_by == "untrusted"
 }
 
@@ -188,7 +180,7 @@ deny contains {
 	"remedy": approval,
 } if {
 	input.context.classification.risk_ord == 2
-	unapproved
+	input.context.approval.state != "approved"
 }
 
 deny contains {
@@ -200,9 +192,9 @@ deny contains {
 	"remedy": approval,
 } if {
 	acts
-	unasked
+	input.context.provenance.asked_by_task == false
 	input.context.provenance.instructed_by != "untrusted"
-	unapproved
+	input.context.approval.state != "approved"
 }
 
 deny contains {
@@ -214,11 +206,11 @@ deny contains {
 	"remedy": approval,
 } if {
 	acts
-	asked
+	input.context.provenance.asked_by_task == true
 	input.context.provenance.decisive == "untrusted"
 	input.context.provenance.decisive_addressed == false
 	input.context.provenance.source_named_by_task == false
-	unapproved
+	input.context.approval.state != "approved"
 }
 
 deny contains {
@@ -230,10 +222,10 @@ deny contains {
 	"remedy": approval,
 } if {
 	acts
-	asked
+	input.context.provenance.asked_by_task == true
 	input.context.provenance.decisive == "nowhere"
 	underived
-	unapproved
+	input.context.approval.state != "approved"
 }
 
 # A read that only an untrusted output wants may gather what a later call would carry away.
@@ -248,11 +240,11 @@ deny contains {
 	reads
 	staged
 	input.context.classification.risk_ord >= 1
-	unapproved
+	input.context.approval.state != "approved"
 }
 
 staged if {
-	unasked
+	input.context.provenance.asked_by_task == false
 	input.context.provenance.instructed_by == "untrusted"
 }
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agentguard.adapters.policy_folder import read_cases, read_folder
+from agentguard.adapters.policy_folder import read_cases
 from agentguard.contracts.errors import ReleaseError
-from agentguard.resources import resource
+from agentguard.resources import read_folder, resource
 
 ROW = "- {case: c, given: [%s], change: {%s}, verdict: %s, code: allowed, rules: []}\n"
 

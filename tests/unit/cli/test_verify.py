@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from agentguard.adapters.trails import FolderTrail, MemoryTrail
 from agentguard.audit.export import ANCHORS, read_values
 from agentguard.audit.proof import proof_text
+from agentguard.cli.audit import last_anchor
 from agentguard.cli.verify import command
 from agentguard.contracts.errors import ConfigError
 from agentguard.contracts.records import Anchor
@@ -140,3 +141,25 @@ def test_export_never_writes_into_a_folder_with_content(folder: Path) -> None:
         FolderTrail.create(folder)
     with pytest.raises(ConfigError):
         FolderTrail.create(folder / "policy.txt")
+
+
+def test_policy_that_lies_in_the_export_is_refused(folder: Path) -> None:
+    code, text = run(folder / "trail", "--policy", folder / "trail" / "policy.txt")
+    assert code == 2
+    assert "trust must come from outside" in text
+    link = folder / "linked.txt"
+    link.symlink_to(folder / "trail" / "policy.txt")
+    assert run(folder / "trail", "--policy", link)[0] == 2
+
+
+def test_anchor_that_was_kept_outside_makes_a_later_export_complete(tmp_path: Path) -> None:
+    platform = busy_platform()
+    held = tmp_path / "held.txt"
+    held.write_text(last_anchor(platform.audit_ports()).note, encoding="utf-8")
+    trail = FolderTrail.create(tmp_path / "trail")
+    for name, body in platform.export().files.items():
+        with trail.create_file(name) as stream:
+            stream.write(body)
+    digest = Prover(platform.audit_ports()).founding.digest.hex()
+    assert run(tmp_path / "trail", "--genesis", digest)[0] == 3
+    assert run(tmp_path / "trail", "--genesis", digest, "--anchor", held)[0] == 0

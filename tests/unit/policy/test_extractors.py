@@ -120,9 +120,24 @@ def test_registered_amount_must_be_a_number_and_a_guessed_one_need_not() -> None
     assert facts_of('{"amount": "a lot"}').amount_minor == 0
 
 
-def test_too_many_values_are_refused() -> None:
-    with pytest.raises(UndecodableError, match="too many"):
-        extract(registered(), {"x": ["v"] * 5_000})
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"x": ["v"] * 5_000},
+        {"path": ["../" * 10_000] * 3},
+        {"to": ",".join(f"a{i}" for i in range(2_000))},
+        {"body": " ".join(f"http://a{i}.example" for i in range(2_000))},
+        {"cmd": ";".join(f"a{i}" for i in range(2_000))},
+    ],
+    ids=["leaves", "text", "recipients", "urls", "programs"],
+)
+def test_what_takes_too_long_to_read_is_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(UndecodableError, match="too m"):
+        extract(registered(), parameters)
+
+
+def test_long_text_that_is_only_text_is_read() -> None:
+    assert extract(registered(), {"body": "x" * 900_000}) == ExtractedFacts()
 
 
 JSON = st.recursive(

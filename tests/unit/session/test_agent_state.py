@@ -197,9 +197,7 @@ def test_denied_calls_output_makes_no_tool_seen() -> None:
 def test_output_has_its_label_where_it_answers_an_allowed_call_of_its_tool() -> None:
     bench = Bench()
     bench.decide(request(1))
-    bench.put(
-        outcome(2, "plan", tool="notes.read", request_offset=0, registry_label=Trust.TRUSTED)
-    )
+    bench.put(outcome(2, "plan", tool="notes.read", request_offset=0, registry_label=Trust.TRUSTED))
     assert [s.origin for s in seen_by(bench).sources] == [Origin.TRUSTED]
     assert not past(bench).untrusted_read
 
@@ -220,9 +218,7 @@ def test_second_output_for_one_call_is_untrusted() -> None:
     bench.decide(request(1))
     for number in (2, 3):
         bench.put(
-            outcome(
-                number, "x", tool="notes.read", request_offset=0, registry_label=Trust.TRUSTED
-            )
+            outcome(number, "x", tool="notes.read", request_offset=0, registry_label=Trust.TRUSTED)
         )
     assert [s.origin for s in seen_by(bench).sources] == [Origin.TRUSTED, Origin.UNTRUSTED]
 
@@ -294,9 +290,7 @@ def test_new_session_inherits_taint_for_an_hour_and_an_old_one_does_not() -> Non
     late = w.NOW + TAINT_MS
     assert not past(bench, "new", now_ms=late).untrusted_read
     bench.clock_ms = late
-    bench.decide(
-        request(3, session_id="new", accepted_at_ms=late - 1, deadline_ms=late + 1_000)
-    )
+    bench.decide(request(3, session_id="new", accepted_at_ms=late - 1, deadline_ms=late + 1_000))
     assert past(bench, "new", now_ms=late + TAINT_MS).untrusted_read
 
 
@@ -316,9 +310,7 @@ def test_evidence_of_a_session_is_bounded_and_what_was_cut_is_said() -> None:
 def test_evidence_of_an_agent_is_bounded_over_its_sessions() -> None:
     bench = Bench()
     for number in range(1, 4):
-        bench.put(
-            outcome(number, "x" * EVIDENCE_PER_SESSION_BYTES_MAX, session_id=f"s{number}")
-        )
+        bench.put(outcome(number, "x" * EVIDENCE_PER_SESSION_BYTES_MAX, session_id=f"s{number}"))
     assert seen_by(bench, "s1") == Evidence((), True, False)
     assert len(seen_by(bench, "s3").sources) == 1
     for number in range(10, 10 + OUTPUTS_PER_AGENT_MAX + 5):
