@@ -109,7 +109,9 @@ def idle_and_steal(before: list[int], after: list[int]) -> tuple[float, float]:
 
 def cpu_sample() -> list[int]:
     """Returns the machine's CPU counters."""
-    return [int(x) for x in Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]]
+    return [
+        int(x) for x in Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]
+    ]
 
 
 class Bench:

@@ -69,6 +69,7 @@ def main() -> int:
             codec,
             engine_maker(settings.policy_engine),
             cluster=settings.cluster,
+            letters=letters,
         ),
         heartbeats=Heartbeats(writer, codec, clock, identity),
         letters=letters,

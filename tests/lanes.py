@@ -74,7 +74,9 @@ class Platform:
         )
         letters = DeadLetters(writer, w.CODEC, self.clock, w.CountingEntropy(), stage="decide")
         letters.cluster = w.CLUSTER
-        releases = Releases(log.reader({BUNDLES: 0}), w.CODEC, make_engine, cluster=w.CLUSTER)
+        releases = Releases(
+            log.reader({BUNDLES: 0}), w.CODEC, make_engine, cluster=w.CLUSTER, letters=letters
+        )
         ports = LanePorts(
             log=log,
             index=log,

@@ -61,13 +61,14 @@ class LivePlatform:
         """Starts it and waits for the line that says ready; returns the seconds it took."""
         started = time.monotonic()
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "agentguard.cli.main", "up", "--json", *options],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=(self.data.parent / "up.stderr").open("ab"),
-            text=True,
-        )
+        with (self.data.parent / "up.stderr").open("ab") as words:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "agentguard.cli.main", "up", "--json", *options],
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                text=True,
+            )
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], READY_S)
         line = self.process.stdout.readline() if ready else ""

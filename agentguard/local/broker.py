@@ -252,10 +252,10 @@ class Broker:
                 controller_port=0,
                 controller_password=new_password(self._entropy),
             )
-        if not _is_free(state.port):
+        if not is_port_free(state.port):
             self.moved_from = state.port
             state = replace(state, port=_free_port())
-        if not _is_free(state.controller_port):
+        if not is_port_free(state.controller_port):
             state = replace(state, controller_port=_free_port())
         write_private(path, json.dumps(asdict(state)).encode())
         template = resource("infra", "kafka", "server.properties").read_text(encoding="utf-8")
@@ -364,7 +364,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
     """Returns whether a node could listen on a port; 0 means none was chosen yet."""
     if port == 0:
         return False

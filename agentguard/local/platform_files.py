@@ -12,13 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from agentguard.contracts.errors import ConfigError
 
 T = TypeVar("T")
+
+_MENDS: Final = {
+    "platform.json": "start the platform again: `agentguard up` writes this file anew",
+    "credentials.json": "restore it from a copy; or move it away, start, register agents again",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +136,13 @@ def write_private(path: Path, content: bytes) -> None:
 def _read(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"no platform in folder `{path.parent.name}`: `{path.name}` is missing",
+            next_step="agentguard up, or name its folder with --data",
+        ) from error
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(
-            f"no platform in folder `{path.parent.name}`: `{path.name}` is missing or unreadable",
-            next_step="agentguard up, or name its folder with --data",
+            f"`{path}` cannot be read or is damaged",
+            next_step=_MENDS.get(path.name, "restore it from a copy"),
         ) from error

@@ -33,7 +33,9 @@ from agentguard.registry.agents import (
 
 TIMEOUT_S = 35.0
 REGISTERED_WAIT_S = 5.0
-UNDECIDED = frozenset({"deadline", "not_ready", "unreachable", "shed", "lane_failure", "unknown_caller"})
+UNDECIDED = frozenset(
+    {"deadline", "not_ready", "unreachable", "shed", "lane_failure", "unknown_caller"}
+)
 KINDS = {
     "benign": "the user's own calls",
     "under_attack": "the user's own calls after an attack was read",

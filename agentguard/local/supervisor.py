@@ -94,6 +94,14 @@ class Supervisor:
                 for s in self._all
             ]
 
+    def why_failing(self, name: str) -> str:
+        """Returns the last words of a process that cannot stay alive, or an empty text."""
+        with self._lock:
+            for kept in self._all:
+                if kept.spec.name == name and kept.failures >= len(BACKOFF_MS):
+                    return f"it keeps ending ({kept.last_exit}): {self._tail(kept)}"
+        return ""
+
     def stop(self) -> None:
         """Stops every process, last started first: SIGTERM, after 10 s SIGKILL."""
         self._stopping.set()
@@ -126,19 +134,28 @@ class Supervisor:
         now = self._clock.monotonic_ms()
         if kept.child is None:
             if now >= kept.restart_at_ms and not self._stopping.is_set():
-                kept.restarts += 1
-                self._spawn(kept)
+                self._start_again(kept, now)
             return
         code = kept.child.poll()
         if code is None:
             return
         if now - kept.started_ms >= HEALTHY_AFTER_MS:
             kept.failures = 0
+        kept.child = None
+        self._failed(kept, now, _exit_text(code))
+
+    def _start_again(self, kept: Supervised, now: float) -> None:
+        kept.restarts += 1
+        try:
+            self._spawn(kept)
+        except OSError as error:  # no memory or no descriptors now: nobody else would try again
+            self._failed(kept, now, f"not started: {error.strerror}")
+
+    def _failed(self, kept: Supervised, now: float, what: str) -> None:
         wait_ms = BACKOFF_MS[min(kept.failures, len(BACKOFF_MS) - 1)]
         kept.failures += 1
-        kept.child = None
         kept.restart_at_ms = now + wait_ms
-        kept.last_exit = _exit_text(code)
+        kept.last_exit = what
         if kept.failures % TOLD_EVERY == len(BACKOFF_MS):
             self._tell(f"{kept.spec.name} keeps ending ({kept.last_exit}): {self._tail(kept)}")
 

@@ -16,12 +16,19 @@ from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.mldsa_signer import MlDsaVerifier
 from agentguard.config import Settings
 from agentguard.contracts.commands import SealedTopic, SealedTopics
-from agentguard.contracts.errors import AgentGuardError
+from agentguard.contracts.errors import AgentGuardError, ConfigError
 from agentguard.contracts.ports import Clock, Entropy
 from agentguard.contracts.topics import SEALED_TOPICS
 from agentguard.control.fold import ControlFold
 from agentguard.local.archive import ArchiveMaker, archive_path
-from agentguard.local.broker import Broker, Jvm, new_cluster_id, new_password
+from agentguard.local.broker import (
+    Broker,
+    BrokerError,
+    Jvm,
+    is_port_free,
+    new_cluster_id,
+    new_password,
+)
 from agentguard.local.bundles import baseline_bundle, put_bundle
 from agentguard.local.control_writer import ControlWriter, Order
 from agentguard.local.folder_lock import FolderLock
@@ -34,6 +41,7 @@ from agentguard.local.platform_files import (
     Principal,
     Secrets,
     StoreCredential,
+    read_credentials,
     read_secrets,
     write_credentials,
     write_platform,
@@ -109,6 +117,9 @@ class EmbeddedPlatform:
         """
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock.take()
+        self._check_ports()
+        if (self.data / "credentials.json").exists():
+            read_credentials(self.data)
         secrets = self._keep_secrets()
         broker = self._start_broker(secrets)
         founding = self._founding = found(
@@ -127,17 +138,20 @@ class EmbeddedPlatform:
             self._supervisor.start(self._script("decide", "--lane", "a"))
             self._supervisor.start(self._script("seal"))
             self._supervisor.start(self._module("gateway", "agentguard.gateway"))
-            self.wait_for(platform.gateway)
+            self.wait_for(platform.gateway, "gateway")
         return platform
 
     def start_store(self) -> None:
         """Starts the store and its read-only door, and waits until it answers."""
         with self._steps.step("store", "ClickHouse store ready"):
             self._supervisor.start(self._script("store"))
-            self.wait_for(self.platform.store)
+            self.wait_for(self.platform.store, "store")
 
-    def wait_for(self, address: str) -> None:
-        """Waits until a door says that it is ready. Raises `StartError` with why it is not."""
+    def wait_for(self, address: str, name: str) -> None:
+        """Waits until a door says that it is ready. Raises `StartError` with why it is not.
+
+        `name` is the process behind it: one that keeps ending is not waited for.
+        """
         deadline_ms = self._clock.monotonic_ms() + READY_WAIT_S * 1_000
         why = "it does not answer"
         while self._clock.monotonic_ms() < deadline_ms:
@@ -148,6 +162,9 @@ class EmbeddedPlatform:
                 why = error.read().decode("utf-8", "replace")[:300]
             except OSError as error:
                 why = str(error)
+            failing = self._supervisor.why_failing(name)
+            if failing:
+                raise StartError(f"the {name} does not start: {failing}")
             time.sleep(LOOK_EVERY_S)
         raise StartError(f"`{address}` is not ready after {READY_WAIT_S:.0f} s: {why}")
 
@@ -187,6 +204,21 @@ class EmbeddedPlatform:
             self._broker.stop()
             self._broker = None
         self._lock.release()
+
+    def _check_ports(self) -> None:
+        """Raises `ConfigError` where another program has the port of a door.
+
+        Whoever answers there would be sent the agents' credentials.
+        """
+        for name, port in (
+            ("GATEWAY", self.settings.gateway_port),
+            ("STORE", self.settings.store_port),
+        ):
+            if not is_port_free(port):
+                raise ConfigError(
+                    f"port {port} of the {name.lower()} is taken by another program",
+                    next_step=f"end that program, or set AGENTGUARD_{name}_PORT to a free port",
+                )
 
     def _keep_secrets(self) -> Secrets:
         fresh = new_passwords(read_catalogue(), self._entropy)
@@ -243,7 +275,10 @@ class EmbeddedPlatform:
             broker = self._broker
             if broker is not None and not broker.is_running():
                 self._steps.say("restart", "the broker ended; it is started again")
-                broker.restart()
+                try:
+                    broker.restart()
+                except (OSError, BrokerError) as error:  # no memory, say: tried again
+                    self._steps.say("restart", f"the broker could not be started: {error}")
 
     def _describe(self, broker: Broker, founding: Founding, secrets: Secrets) -> Platform:
         return Platform(

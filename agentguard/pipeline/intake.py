@@ -49,11 +49,15 @@ class Intake:
         self, record: LogRecord
     ) -> tuple[Decision | None, DecisionCore | None, bool]:
         """Returns a decision with its core, and whether both are readable."""
-        decision, _ = self.decode(record)
+        decision, fault = self.decode(record)
         if not isinstance(decision, Decision):
+            if not fault:
+                self.note(record, "not_a_decision")
             return None, None, False
-        core, _ = self.decode(record._replace(value=decision.core))
+        core, fault = self.decode(record._replace(value=decision.core))
         if not isinstance(core, DecisionCore):
+            if not fault:
+                self.note(record, "not_a_core")
             return decision, None, False
         return decision, core, True
 

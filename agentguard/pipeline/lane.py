@@ -223,6 +223,8 @@ class Lane:
             )
             self._shares[number] = Share(fold, (bounds[0][1], bounds[1][1], bounds[2][1]))
             starts.update(zip(places(number), first, strict=True))
+        # a silence before this says nothing about what was gained now
+        self.health.note_reads()
         _log.info("lane_assigned", partitions=sorted(self._shares))
         return starts
 

@@ -16,6 +16,8 @@ from agentguard.contracts.records import Bundle
 from agentguard.contracts.topics import Topic
 from agentguard.control.fold import ControlFold
 from agentguard.decision.world import ActivePolicy
+from agentguard.pipeline.dead_letters import DeadLetters
+from agentguard.pipeline.intake import FINGERPRINT
 from agentguard.policy.golden import golden_inputs, is_sound
 from agentguard.policy.release import Release, read_bundle
 
@@ -31,16 +33,24 @@ _log = structlog.get_logger("releases")
 class Releases:
     """The policy in force. A release that cannot be used leaves the last good one until it ends.
 
-    The reader is opened on the start of `ag.bundles`. Belongs to one thread, as its engines do.
+    The reader is opened on the start of `ag.bundles`; what cannot be used there goes to `letters`.
+    Belongs to one thread, as its engines do.
     """
 
     def __init__(
-        self, reader: LogReader, codec: Codec, make_engine: MakeEngine, *, cluster: str
+        self,
+        reader: LogReader,
+        codec: Codec,
+        make_engine: MakeEngine,
+        *,
+        cluster: str,
+        letters: DeadLetters | None = None,
     ) -> None:
         self._reader = reader
         self._codec = codec
         self._make_engine = make_engine
         self._cluster = cluster
+        self._letters = letters
         self._bodies: dict[bytes, bytes] = {}
         self._refused: dict[bytes, str] = {}
         self.policy: ActivePolicy | None = None
@@ -95,18 +105,28 @@ class Releases:
 
     def _pump(self) -> None:
         for record in self._reader.read(timeout_ms=0, records_max=RECORDS_PER_PUMP_MAX):
-            try:
-                bundle = self._codec.decode(record.value or b"")
-            except UndecodableError:
-                continue
-            if isinstance(bundle, Bundle) and bundle.cluster == self._cluster:
-                self._hold(bundle)
+            fault = self._hold(record.value)
+            if fault and self._letters is not None:
+                mark = (record.value or b"")[FINGERPRINT]
+                self._letters.note(record, error=fault, fingerprint=mark)
 
-    def _hold(self, bundle: Bundle) -> None:
+    def _hold(self, value: bytes | None) -> str:
+        """Keeps a body for its digest; returns why not, or an empty text."""
+        if value is None:
+            return "null_value"
+        try:
+            bundle = self._codec.decode(value)
+        except UndecodableError:
+            return "undecodable"
+        if not isinstance(bundle, Bundle):
+            return "not_a_bundle"
+        if bundle.cluster != self._cluster:
+            return "wrong_cluster"
         # two people signed the digest; the name in the record is only what its writer says
         if sha256(bundle.body).digest() != bundle.digest:
-            return
+            return "wrong_digest"
         self._bodies.pop(bundle.digest, None)
         self._bodies[bundle.digest] = bundle.body
         if len(self._bodies) > BUNDLES_HELD_MAX:
             del self._bodies[next(iter(self._bodies))]
+        return ""

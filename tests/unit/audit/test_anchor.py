@@ -74,7 +74,7 @@ def test_tree_taken_up_in_the_middle_goes_on_as_the_whole_one() -> None:
         {"note": MADE[2].note.replace("\n3\n", "\n4\n")},
         {"index": 3},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 def test_changed_anchor_is_refused_and_changes_nothing(change: dict[str, object]) -> None:
     tree = AnchorTree(ORIGIN, "c")
