@@ -39,10 +39,13 @@ class Platform:
     """A log with a founded control plane; lanes are opened on it as tests like."""
 
     clock: w.FakeClock = field(default_factory=w.FakeClock)
+    # readers on threads of their own wait for records; others get what is there
+    waits: bool = False
     log: MemoryLog = field(init=False)
 
     def __post_init__(self) -> None:
-        self.log = MemoryLog(TOPICS, clock=self.clock, entropy=w.CountingEntropy("log"))
+        entropy = w.CountingEntropy("log")
+        self.log = MemoryLog(TOPICS, clock=self.clock, entropy=entropy, waits=self.waits)
         self.writer = self.log.writer("test")
         for value in w.control_values():
             self.put(Topic.CONTROL, value)
