@@ -449,7 +449,7 @@ def test_decision_that_the_log_would_not_take_is_a_denial() -> None:
     )
     platform.put(Topic.CONTROL, w.command(open_tool, nonce=500))
     lane = platform.ready_lane()
-    names = {f"k{i:02}" + "\U0001f600" * 700: f"v{i}@x.com" for i in range(64)}
+    names = {f"k{i:02}" + "\x01" * 700: f"v{i}@x.com" for i in range(64)}
     platform.ask(w.request(1, tool="any.call", parameters=names, task="Call anything"))
     platform.ask(w.request(2))
     run(lane)
