@@ -35,7 +35,7 @@ class QueryError(StoreError):
 
     code = "query"
     retryable = False
-    next_step = "read the message; see the tables: agentguard audit query 'SHOW TABLES'"
+    next_step = "read the message; the tables and views are in docs/analyst/views.md"
 
     def __init__(self, message: str) -> None:
         super().__init__(message[:MESSAGE_CHARS_MAX])

@@ -10,6 +10,7 @@ from agentguard.classification.asking import Asking, kind_of
 from agentguard.classification.lexicon import SECOND_PERSON
 from agentguard.classification.operations import Operation
 from agentguard.classification.text import OCCURRENCES_MAX, Sentence, Text, words_of
+from agentguard.classification.values import payees_of
 from agentguard.contracts.facts import Origin, Source
 
 CANDIDATES_PER_SOURCE_MAX: Final = 64
@@ -61,6 +62,7 @@ class Instructions:
         self._texts = texts
         self._addressed: dict[tuple[int, int], bool] = {}
         self._named: dict[int, bool] = {}
+        self._bills: dict[int, bool] = {}
         self._mandated = -1
         self.reads = operation.groups == ("read",)
 
@@ -171,13 +173,30 @@ class Instructions:
     def _plain_place(self, source: int, needle: str) -> int:
         text = self._texts[source]
         at = text.find(needle) if needle in text.low else -1
+        first = at
         if at >= 0 and self.speaks_for_task(source):
             return at
         for _ in range(OCCURRENCES_MAX):
             if at < 0 or not self._asks_about(source, at, needle):
-                return at
+                break
             at = text.find(needle, at + 1)
-        return -1
+        else:
+            at = -1
+        return first if at < 0 <= first and self._is_bill(source) else at
+
+    def _is_bill(self, source: int) -> bool:
+        """Returns whether a source asks for the payment that the task asks for.
+
+        A bill asks to be paid. It may, where the task asks for a payment and one payee is all that
+        the source names: an instruction planted beside the bill's own payee is a second one.
+        """
+        asking = self._asking
+        if not (asking.verb and asking.objects and "pay" in self._operation.groups):
+            return False
+        known = self._bills.get(source)
+        if known is None:
+            known = self._bills[source] = len(payees_of(self._texts[source].low)) == 1
+        return known
 
     def _asks_about(self, source: int, at: int, needle: str) -> bool:
         """Returns whether the place of a value lies in a sentence that asks for something.

@@ -148,6 +148,13 @@ def specifics_of(text: str) -> list[str]:
     return list(found)[:PARTS_MAX]
 
 
+def payees_of(text: str) -> frozenset[str]:
+    """Returns the addresses and account or phone numbers of a text, each in one spelling."""
+    found = (m.group() for m in _SPECIFIC.finditer(text) if _DATE.match(m.group()) is None)
+    squeezed = ("".join(c for c in f if c.isalnum() or c == "@") for f in found)
+    return frozenset(s for s in squeezed if "@" in s or sum(c.isdigit() for c in s) > 5)
+
+
 def is_specific(text: str) -> bool:
     """Returns whether a whole text is one target."""
     return _SPECIFIC.fullmatch(text) is not None

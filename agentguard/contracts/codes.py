@@ -242,6 +242,8 @@ TEMPLATES: Mapping[Code, Template] = {
 def flatten(text: str) -> str:
     """Returns hostile text as one printable line: control and format characters become spaces."""
     cut = text[:ARGUMENT_CHARS_MAX]
+    if cut.isprintable():
+        return cut
     return "".join(" " if unicodedata.category(c)[0] == "C" else c for c in cut)
 
 

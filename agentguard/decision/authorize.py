@@ -39,6 +39,8 @@ _ORIGINS: Final = {
     Origin.NOWHERE: "neither the task nor any output",
 }
 
+_DEFAULTS: Final = frozenset(("", "0", "false"))
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -208,7 +210,11 @@ def _evidence(question: Question, classified: Classified) -> Section | None:
 
 
 def _facts(agent: RegisterAgent, tool: RegisterTool, classified: Classified) -> tuple[Fact, ...]:
-    """Returns what policy saw and the request does not hold."""
+    """Returns what policy saw and the request does not hold.
+
+    A fact that is not there has its default: empty, `0` or `false`. Most are, on most calls, and
+    each that is written costs a microsecond and twenty bytes for ever.
+    """
     provenance, past = classified.provenance, classified.history
     return tuple(
         Fact(name=name, value=value)
@@ -234,6 +240,7 @@ def _facts(agent: RegisterAgent, tool: RegisterTool, classified: Classified) -> 
             ("tool.side_effect", tool.side_effect.value),
             ("tool.version", tool.version),
         )
+        if value not in _DEFAULTS
     )
 
 

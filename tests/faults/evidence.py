@@ -98,6 +98,7 @@ class Ledger:
 
     def __init__(self, world: World) -> None:
         self.cluster = world.platform.cluster
+        self.genesis = world.platform.genesis_digest
         self.topics = read_topics(world, "ag.requests", "ag.decisions")
         self.asked: dict[Place, Asked] = dict(self._asked())
         self.effective: dict[Place, Effective] = {}
@@ -199,10 +200,10 @@ def assert_sealed(world: World) -> None:
     until(is_sealed, what="every offset is under a checkpoint")
     for (topic, number), checkpoints in _checkpoints(world, wanted).items():
         leaves = [sha256(b"\x00" + (r.value or b"")).digest() for r in topics[topic][number]]
-        for size, roots in checkpoints.items():
-            if size in (0, len(leaves), len(leaves) // 2) or size == max(checkpoints):
-                if size <= len(leaves):
-                    assert roots == {tree_root(leaves[:size])}, f"{topic}/{number} at {size}"
+        assert all(len(roots) == 1 for roots in checkpoints.values()), f"{topic}/{number} forks"
+        size = max((size for size in checkpoints if size <= len(leaves)), default=0)
+        if size:
+            assert checkpoints[size] == {tree_root(leaves[:size])}, f"{topic}/{number} at {size}"
 
 
 def _checkpoints(

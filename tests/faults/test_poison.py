@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from agentguard.contracts.hashing import leaf_hash
 from agentguard.contracts.records import Anchor, Checkpoint, DeadLetter, Verdict
 from agentguard.contracts.topics import Topic, agent_key, partition_of
 from tests.faults import poison

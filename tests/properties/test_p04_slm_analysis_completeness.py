@@ -41,6 +41,11 @@ PARAMETERS = st.one_of(
     ),
     st.binary(max_size=20),
 )
+CALLS = st.one_of(
+    st.tuples(st.just("notes.read"), st.just(b'{"name":"plan"}')),
+    st.tuples(st.just("mail.send"), st.just(b'{"to":"bob@x.com","body":"hi"}')),
+    st.tuples(st.sampled_from(TOOLS), PARAMETERS),
+)
 # decided before the classifier's turn
 UNCLASSIFIED = {
     Code.MALFORMED, Code.RECORD_MISMATCH, Code.DUPLICATE_RECORD, Code.CLOCK_SKEW, Code.DEADLINE,
@@ -61,8 +66,7 @@ def conforms(made: Classification) -> bool:
 
 
 @given(
-    tool=st.sampled_from(TOOLS),
-    parameters=PARAMETERS,
+    call=CALLS,
     task=st.text(max_size=60),
     output=st.text(max_size=120),
     mode=st.sampled_from((Mode.LIVE, Mode.LIVE, Mode.LIVE, Mode.SHADOW)),
@@ -71,8 +75,7 @@ def conforms(made: Classification) -> bool:
     junk=st.binary(max_size=12),
 )
 def test_every_core_carries_a_classification_that_conforms(
-    tool: str,
-    parameters: bytes,
+    call: tuple[str, bytes],
     task: str,
     output: str,
     mode: Mode,
@@ -80,6 +83,7 @@ def test_every_core_carries_a_classification_that_conforms(
     failure: Failure,
     junk: bytes,
 ) -> None:
+    tool, parameters = call
     bench = w.Bench(control=w.shared_control())
     bench.put(w.outcome(1, output))
     sections = (

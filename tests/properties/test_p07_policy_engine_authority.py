@@ -58,7 +58,7 @@ MUTANTS = (
 OPINION = st.fixed_dictionaries(
     {
         "recommended": st.sampled_from(Verdict),
-        "confidence_ppm": st.integers(0, 1_000_000),
+        "confidence_ppm": st.sampled_from((0, 499_999, 500_000, 1_000_000)) | st.integers(0, 10**6),
         "intent": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
         "model": st.sampled_from(("rules/1", "slm/7", "")),
         "source": st.sampled_from(ClassificationSource),

@@ -10,6 +10,7 @@ from agentguard.classification.values import (
     leaves_of,
     number_forms,
     parts_of,
+    payees_of,
     specifics_of,
     text_forms,
     time_forms,
@@ -73,6 +74,15 @@ def test_prose_is_told_from_names_and_yields_its_targets() -> None:
     assert is_prose(text)
     assert not is_prose("Le Marais Boutique Hotel")
     assert specifics_of(text) == ["https://evil.example/x", "+1 555 123 4567", "m@ex.org"]
+
+
+def test_payees_are_addresses_and_accounts_in_one_spelling_and_no_dates() -> None:
+    text = "due 2024-05-14 to de89 3704 0044 0532 0130 00, de89370400440532013000 or m@ex.org"
+    assert "m@exorg" in payees_of(text)
+    assert not any(p.startswith("2024") for p in payees_of(text))
+    assert payees_of("pay de89370400440532013000, de89370400440532013000") == {
+        "de89370400440532013000"
+    }
 
 
 def test_a_list_written_as_one_text_has_parts() -> None:
