@@ -68,6 +68,22 @@ class LaneJudge:
         self.health.failed(failure)
         return decide(question, world, replace(seen, failure=failure))
 
+    def unwritable(self, fold: PartitionFold, question: Question) -> DecisionCore:
+        """Returns the denial of a request whose decision the log would not take."""
+        control = self._control
+        seen = Observed(
+            decided_at_ms=decision_time(self._clock.now_ms(), question),
+            measured_control_end=max(control.measured_end, control.fold.folded + 1),
+            failure=Failure.INTERNAL,
+        )
+        world = World(
+            cluster=self._cluster,
+            control=control.fold,
+            partition=fold,
+            policy=self._releases.policy,
+        )
+        return decide(question, world, seen)
+
     def _decide_guarded(
         self, question: Question, world: World, seen: Observed
     ) -> DecisionCore | None:

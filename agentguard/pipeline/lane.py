@@ -30,7 +30,6 @@ from agentguard.contracts.records import (
     Decision,
     DecisionCore,
     Measured,
-    Mode,
     Signal,
     StageTime,
     Verdict,
@@ -39,6 +38,7 @@ from agentguard.contracts.topics import Topic
 from agentguard.decision.world import Question
 from agentguard.pipeline.control_feed import ControlFeed
 from agentguard.pipeline.dead_letters import DeadLetters
+from agentguard.pipeline.framing import frame_decision
 from agentguard.pipeline.health import LaneHealth
 from agentguard.pipeline.heartbeats import Heartbeats
 from agentguard.pipeline.intake import Intake
@@ -250,7 +250,12 @@ class Lane:
             if not share.fold.apply_signal(record, signal) and not fault:
                 self._intake.note(record, "not_a_signal")
             return
-        sent = self._sent.pop(record.value or b"", None)
+        sent = self._sent.get(record.value or b"")
+        # a copy in another partition is nobody's decision: it is read like every other record
+        if sent is not None and sent.head.record.partition == record.partition:
+            del self._sent[sent.value]
+        else:
+            sent = None
         decision: Decision | None = None
         core: DecisionCore | None = None if sent is None else sent.core
         is_readable = True
@@ -300,25 +305,21 @@ class Lane:
         if core is None:
             return False
         spent = StageTime(stage="decide", us=int((self._ports.clock.monotonic_ms() - began) * 1000))
-        return self._append(share, head, core, spent)
-
-    def _append(self, share: Share, head: Queued, core: DecisionCore, spent: StageTime) -> bool:
-        codec = self._ports.codec
-        value = codec.encode(
-            Decision(
-                cluster=self._name.cluster,
-                mode=Mode.LIVE,
-                core=codec.encode(core),
-                measured=Measured(
-                    lane=self._name.lane, worker=self._name.worker, stages=(spent,), cache=False
-                ),
-                macs=(),
-            )
+        measured = Measured(
+            lane=self._name.lane, worker=self._name.worker, stages=(spent,), cache=False
         )
-        sent = Sent(share, head, core, value)
+        value = frame_decision(self._ports.codec, core, measured)
+        if value is None:
+            core = self._judge.unwritable(share.fold, question)
+            value = frame_decision(self._ports.codec, core, measured)
+            if value is None:
+                raise FatalLogError("a denial does not fit the log")
+        return self._append(Sent(share, head, core, value))
+
+    def _append(self, sent: Sent) -> bool:
         if not self._send(sent):
             return False
-        self._sent[value] = sent
+        self._sent[sent.value] = sent
         self.decided += 1
         return True
 
