@@ -11,7 +11,7 @@ import structlog
 from agentguard.adapters.memory_log import MemoryLog
 from agentguard.contracts.ports import LogRecord, PolicyEngine, TopicPartition
 from agentguard.contracts.records import Bundle, Decision, DecisionCore, Mode, Role
-from agentguard.contracts.topics import Topic, partition_of
+from agentguard.contracts.topics import Topic
 from agentguard.control.fold import ControlFold
 from agentguard.pipeline.clock_check import ClockCheck, heartbeats_from_now
 from agentguard.pipeline.control_feed import CONTROL_START, ControlFeed
@@ -20,7 +20,6 @@ from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
 from agentguard.pipeline.lane import Lane, LaneName, LanePorts
 from agentguard.pipeline.poison import NOTES_BYTES, PoisonNotes
 from agentguard.pipeline.releases import BUNDLES, Releases
-from agentguard.pipeline.topology import LANE_TOPICS
 from agentguard.policy.release import Release
 from tests import worlds as w
 
@@ -42,35 +41,34 @@ class Platform:
     """A log with a founded control plane; lanes are opened on it as tests like."""
 
     clock: w.FakeClock = field(default_factory=w.FakeClock)
+    # readers on threads of their own wait for records; others get what is there
+    waits: bool = False
     partitions: int = 1
     log: MemoryLog = field(init=False)
 
     def __post_init__(self) -> None:
-        self.log = MemoryLog(self.topics(), clock=self.clock, entropy=w.CountingEntropy("log"))
+        shared = dict.fromkeys((Topic.REQUESTS, Topic.DECISIONS, Topic.SIGNALS), self.partitions)
+        self.log = MemoryLog(
+            {**TOPICS, **shared},
+            clock=self.clock,
+            entropy=w.CountingEntropy("log"),
+            waits=self.waits,
+        )
         self.writer = self.log.writer("test")
         for value in w.control_values():
             self.put(Topic.CONTROL, value)
         body = Bundle(cluster=w.CLUSTER, mode=Mode.LIVE, digest=w.release().digest, body=w.bundle())
         self.put(Topic.BUNDLES, w.CODEC.encode(body), key=w.release().digest)
 
-    def topics(self) -> dict[str, int]:
-        return {t: self.partitions if t in LANE_TOPICS else n for t, n in TOPICS.items()}
-
     def put(
-        self,
-        topic: Topic,
-        value: bytes | None,
-        *,
-        key: bytes | None = None,
-        partition: int = 0,
+        self, topic: Topic, value: bytes | None, *, key: bytes | None = None, partition: int = 0
     ) -> int:
         self.writer.append(topic, value, key=key, partition=partition)
         return self.log.bounds(TopicPartition(topic, partition))[1] - 1
 
-    def ask(self, record: object, *, key: bytes | None = w.KEY) -> int:
+    def ask(self, record: object, *, key: bytes | None = w.KEY, partition: int = 0) -> int:
         """Appends to `ag.requests`; returns the offset."""
         value = w.CODEC.encode(record)  # type: ignore[arg-type]
-        partition = 0 if key is None else partition_of(key, self.partitions)
         return self.put(Topic.REQUESTS, value, key=key, partition=partition)
 
     def lane(
@@ -124,9 +122,8 @@ class Platform:
         run(lane)
         return lane
 
-    def records(self, topic: Topic) -> list[LogRecord]:
-        count = self.log.partitions(topic)
-        reader = self.log.reader({TopicPartition(topic, n): 0 for n in range(count)})
+    def records(self, topic: Topic, partition: int = 0) -> list[LogRecord]:
+        reader = self.log.reader({TopicPartition(topic, partition): 0})
         found: list[LogRecord] = []
         while more := reader.read(timeout_ms=0, records_max=1_000):
             found += more

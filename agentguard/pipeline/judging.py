@@ -61,10 +61,10 @@ class LaneJudge:
         self.health.failed(failure)
         return decide(question, world, replace(seen, failure=failure))
 
-    def refuse(self, fold: PartitionFold, question: Question, failure: Failure) -> DecisionCore:
-        """Returns the denial of a request that must not be looked at, without any engine."""
+    def refuse(self, fold: PartitionFold, question: Question) -> DecisionCore:
+        """Returns the denial of a request that breaks its decider, without asking any engine."""
         seen = self._observe(question, self._clock.now_ms())
-        return decide(question, self._world(fold), replace(seen, failure=failure))
+        return decide(question, self._world(fold), replace(seen, failure=Failure.INTERNAL))
 
     def _observe(self, question: Question, lane_ms: int) -> Observed:
         control = self._control

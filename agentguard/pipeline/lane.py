@@ -34,9 +34,7 @@ from agentguard.contracts.ports import (
 from agentguard.contracts.records import (
     Decision,
     DecisionCore,
-    Failure,
     Measured,
-    Mode,
     Signal,
     StageTime,
     Verdict,
@@ -46,6 +44,7 @@ from agentguard.decision.world import Question
 from agentguard.pipeline.clock_check import ClockCheck
 from agentguard.pipeline.control_feed import ControlFeed
 from agentguard.pipeline.dead_letters import DeadLetters
+from agentguard.pipeline.framing import frame_decision
 from agentguard.pipeline.health import LaneHealth
 from agentguard.pipeline.heartbeats import Heartbeats
 from agentguard.pipeline.intake import Intake
@@ -265,10 +264,10 @@ class Lane:
                 self._intake.note(record, "not_a_signal")
             return
         sent = self._sent.get(record.value or b"")
-        if sent is not None and sent.share is share:
+        # a copy in another partition is nobody's decision: it is read like every other record
+        if sent is not None and sent.head.record.partition == record.partition:
             del self._sent[sent.value]
         else:
-            # own bytes in a foreign partition are somebody's copy: judged like any other
             sent = None
         decision: Decision | None = None
         core: DecisionCore | None = None if sent is None else sent.core
@@ -319,12 +318,12 @@ class Lane:
         if core is None:
             return False
         spent = StageTime(stage="decide", us=int((self._ports.clock.monotonic_ms() - began) * 1000))
-        return self._append(share, head, core, spent)
+        return self._write(share, head, question, core, spent)
 
     def _answer(self, share: Share, question: Question) -> DecisionCore | None:
         notes, record = self._ports.notes, question.record
         if notes.is_poison(record.partition, record.offset):
-            return self._judge.refuse(share.fold, question, Failure.INTERNAL)
+            return self._judge.refuse(share.fold, question)
         notes.begin(record.partition, record.offset)
         try:
             core = self._judge.answer(share.fold, question)
@@ -334,23 +333,24 @@ class Lane:
         notes.end()
         return core
 
-    def _append(self, share: Share, head: Queued, core: DecisionCore, spent: StageTime) -> bool:
-        codec = self._ports.codec
-        value = codec.encode(
-            Decision(
-                cluster=self._name.cluster,
-                mode=Mode.LIVE,
-                core=codec.encode(core),
-                measured=Measured(
-                    lane=self._name.lane, worker=self._name.worker, stages=(spent,), cache=False
-                ),
-                macs=(),
-            )
+    def _write(
+        self, share: Share, head: Queued, question: Question, core: DecisionCore, spent: StageTime
+    ) -> bool:
+        measured = Measured(
+            lane=self._name.lane, worker=self._name.worker, stages=(spent,), cache=False
         )
-        sent = Sent(share, head, core, value)
+        value = frame_decision(self._ports.codec, core, measured)
+        if value is None:
+            core = self._judge.refuse(share.fold, question)
+            value = frame_decision(self._ports.codec, core, measured)
+            if value is None:
+                raise FatalLogError("a denial does not fit the log")
+        return self._append(Sent(share, head, core, value))
+
+    def _append(self, sent: Sent) -> bool:
         if not self._send(sent):
             return False
-        self._sent[value] = sent
+        self._sent[sent.value] = sent
         self.decided += 1
         return True
 

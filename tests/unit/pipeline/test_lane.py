@@ -8,8 +8,13 @@ from dataclasses import replace
 import pytest
 
 from agentguard.adapters.memory_log import AppendFault
-from agentguard.bounds import FAILURE_DENY_BEFORE_DEADLINE_MS, LANE_FAILURES_IN_A_ROW_MAX
+from agentguard.bounds import (
+    FAILURE_DENY_BEFORE_DEADLINE_MS,
+    LANE_FAILURES_IN_A_ROW_MAX,
+    RECORD_BYTES_MAX,
+)
 from agentguard.contracts.codes import Code
+from agentguard.contracts.commands import SideEffect
 from agentguard.contracts.errors import ConfigError, EngineError, FatalLogError, ReleaseError
 from agentguard.contracts.facts import EngineResult
 from agentguard.contracts.ports import PolicyEngine, TopicPartition
@@ -31,6 +36,7 @@ from agentguard.pipeline import topology
 from agentguard.pipeline.lane import ORPHAN_AFTER_MS, Lane
 from agentguard.pipeline.poison import NOTES_BYTES, PoisonNotes
 from agentguard.policy.release import Release
+from agentguard.registry.tools import ToolLabels, make_tool
 from tests import worlds as w
 from tests.lanes import Platform, run
 
@@ -438,19 +444,48 @@ def test_clean_stop_stores_the_finished_prefix() -> None:
     assert platform.log.committed("decide-a", [at]) == {at: 1}
 
 
-def test_copy_of_own_decision_in_another_partition_decides_nothing_there() -> None:
-    platform = Platform(partitions=2)
+def test_decision_that_the_log_would_not_take_is_a_denial() -> None:
+    platform = Platform()
+    open_tool = make_tool(
+        "any.call",
+        tenant=w.TENANT,
+        schema_json='{"type": "object", "additionalProperties": true}',
+        description="Call anything",
+        labels=ToolLabels(operation="write", side_effect=SideEffect.WRITE),
+    )
+    platform.put(Topic.CONTROL, w.command(open_tool, nonce=500))
     lane = platform.ready_lane()
-    home = partition_of(w.KEY, 2)
-    other = next(n for n in (f"a{i}" for i in range(99)) if home != partition_of(name(n), 2))
-    platform.ask(w.request(1, tool="nothing.known", agent_id=other), key=name(other))
-    platform.ask(w.request(1))
-    lane.step(0)
-    copy = next(r for r in platform.records(Topic.DECISIONS) if r.partition == home and r.value)
-    lane._take_other(copy._replace(partition=1 - home, offset=0))
-    assert not lane._shares[1 - home].fold.is_decided(0)
+    names = {f"k{i:02}" + "\x01" * 700: f"v{i}@x.com" for i in range(64)}
+    platform.ask(w.request(1, tool="any.call", parameters=names, task="Call anything"))
+    platform.ask(w.request(2))
     run(lane)
-    assert lane._shares[home].fold.is_decided(0)
+    sizes = [len(r.value or b"") for r in platform.records(Topic.DECISIONS)]
+    assert max(sizes) <= RECORD_BYTES_MAX
+    first, second = platform.cores()
+    assert (first.verdict, first.observations.failure) == (Verdict.DENY, Failure.INTERNAL)
+    assert second.verdict is Verdict.ALLOW
+    assert lane.why_not_ready() == ""
+
+
+def test_own_decision_copied_to_another_partition_decides_nothing_there() -> None:
+    platform = Platform(partitions=4)
+    lane, engine = moody(platform)
+    engine.fails = lambda document: True
+    # the copy's partition is read before the one it was written to
+    here, there = partition_of(w.KEY, 4), 3
+    assert here < there
+    names = (f"agent-{number}" for number in range(2, 64))
+    unknown = next(n for n in names if partition_of(agent_key(w.TENANT, n), 4) == there)
+    key_there = agent_key(w.TENANT, unknown)
+    # the lane is silent about the first, and denies the second without any engine
+    platform.ask(w.request(1), partition=here)
+    platform.ask(w.request(1, agent_id=unknown), key=key_there, partition=there)
+    lane.step(0)
+    [written] = platform.records(Topic.DECISIONS, there)
+    platform.put(Topic.DECISIONS, written.value, key=written.key, partition=here)
+    run(lane)
+    assert lane.positions()[TopicPartition(Topic.REQUESTS, here)] == 0
+    assert lane.positions()[TopicPartition(Topic.REQUESTS, there)] == 1
 
 
 def test_request_that_killed_the_process_twice_is_denied_without_any_engine() -> None:
