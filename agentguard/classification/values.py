@@ -13,6 +13,7 @@ from agentguard.contracts.strict_json import JsonNumber
 
 LEAVES_MAX: Final = 256
 PARTS_MAX: Final = 32
+VALUE_CHARS_MAX: Final = 131_072
 PROSE_CHARS_MIN: Final = 60
 PROSE_WORDS_MIN: Final = 9
 
@@ -143,9 +144,9 @@ def is_prose(text: str) -> bool:
 
 
 def specifics_of(text: str) -> list[str]:
-    """Returns the targets that prose points to, at most 32, without closing punctuation."""
+    """Returns the targets that prose points to, up to one too many, without closing punctuation."""
     found = dict.fromkeys(m.group().rstrip(".,;:!?)-/ ") for m in _SPECIFIC.finditer(text))
-    return list(found)[:PARTS_MAX]
+    return list(found)[: PARTS_MAX + 1]
 
 
 def payees_of(text: str) -> frozenset[str]:
@@ -270,7 +271,7 @@ def parts_of(low: str) -> list[str]:
         if separator in low:
             parts = [p.strip(" '\"[]()") for p in low.split(separator)]
             parts = [p for p in parts if p]
-            return parts[:PARTS_MAX] if len(parts) > 1 else []
+            return parts[: PARTS_MAX + 1] if len(parts) > 1 else []
     return []
 
 
