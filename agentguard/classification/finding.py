@@ -31,7 +31,7 @@ from agentguard.classification.values import (
     text_forms,
     time_forms,
 )
-from agentguard.contracts.commands import RegisterTool
+from agentguard.contracts.commands import RegisterTool, SideEffect
 from agentguard.contracts.facts import Call, Origin, Source
 
 RANK: Final = {Origin.TASK: 0, Origin.TRUSTED: 1, Origin.UNTRUSTED: 2, Origin.NOWHERE: 3}
@@ -103,6 +103,7 @@ class Finder:
         self._texts = texts
         self._decisive = frozenset(tool.decisive_arguments)
         self._labelled = is_labelled(tool)
+        self._runs = tool.side_effect is SideEffect.EXECUTE
         self._numbers: list[list[float]] | None = None
         self.found: list[Value] = []
         self.too_many = False
@@ -182,6 +183,9 @@ class Finder:
             )
 
     def _add_text(self, argument: str, low: str, *, decisive: bool) -> None:
+        if decisive and self._runs:
+            self._add_program(argument, low)
+            return
         if is_prose(low):
             self._add_prose(argument, low, decisive=decisive)
             return
@@ -199,12 +203,24 @@ class Finder:
             telling = decisive or is_specific(part)
             self._look(_Aim(argument, decisive, telling), text_forms(part))
 
+    def _add_program(self, argument: str, low: str) -> None:
+        """What a machine runs is no text for readers: all of it counts, however it is padded."""
+        if self._look(_Aim(argument, True, True), [low]):
+            return
+        self.found[-1] = replace(self.found[-1], decisive=True)
+        for specific in self._some(specifics_of(low), decisive=True):
+            self._look(_Aim(argument, True, True), text_forms(specific))
+
     def _add_prose(self, argument: str, low: str, *, decisive: bool) -> None:
         """A text for readers decides as far as it is copied, or points to something."""
         if self._look(_Aim(argument, False, True), [low]):
             self.found[-1] = replace(self.found[-1], decisive=decisive)
             return
-        for specific in self._some(specifics_of(low), decisive=decisive):
+        targets = specifics_of(low)
+        if decisive and self._labelled and not targets:
+            # somebody said that this argument decides, and nobody asked for what it says
+            self._append(_Aim(argument, True, False), low, -1, 0)
+        for specific in self._some(targets, decisive=decisive):
             self._look(_Aim(argument, decisive, True), text_forms(specific))
 
     def _add_moment(self, argument: str, forms: Sequence[str], *, decisive: bool) -> None:

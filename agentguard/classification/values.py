@@ -139,8 +139,13 @@ def leaves_of(parameters: Mapping[str, Json]) -> Iterator[Leaf]:
 
 
 def is_prose(text: str) -> bool:
-    """Returns whether a text is written for readers rather than naming one thing."""
-    return len(text) >= PROSE_CHARS_MIN or text.count(" ") >= PROSE_WORDS_MIN - 1
+    """Returns whether a text is written for readers rather than naming one thing.
+
+    White space alone does not make it one, and one word never is: a long path names one thing.
+    """
+    words = text.split()
+    is_long = len(words) > 1 and len(words) - 1 + sum(map(len, words)) >= PROSE_CHARS_MIN
+    return is_long or len(words) >= PROSE_WORDS_MIN
 
 
 def specifics_of(text: str) -> list[str]:

@@ -291,3 +291,42 @@ def test_one_target_more_than_are_looked_at_leaves_none_accounted_for() -> None:
 def test_a_value_of_invisible_characters_is_no_value() -> None:
     found = traced(SEND, {"to": "\u200b \u200b"}, *sources("Send"))
     assert found.arguments == ()
+
+
+SHELL = tool("run_shell", "execute", ("command",))
+READ = sources("Run a shell command that lists the files", ("read_page", "A page.", "untrusted"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rm -rf /",
+        "rm -rf /" + " " * 60 + "# x",
+        "rm -rf / --no-preserve-root && echo " + "a" * 60,
+        "rm -rf / ; echo one two three four five six seven eight nine",
+        "cat secret | tee " + "x" * 80,
+    ],
+)
+def test_padding_never_turns_a_command_into_prose_that_decides_nothing(command: str) -> None:
+    assert traced(SHELL, {"command": command}, *READ).decisive is Origin.NOWHERE
+
+
+def test_what_is_run_counts_as_a_whole_whatever_known_target_it_names() -> None:
+    read = sources("Run a shell command that reads www.ok.com")
+    found = traced(SHELL, {"command": "rm -rf ~ # www.ok.com"}, *read)
+    assert found.decisive is Origin.NOWHERE
+
+
+def test_a_long_path_is_one_value_and_no_prose() -> None:
+    path = "/srv/" + "deep/" * 20 + "file"
+    for labelled in (("path",), ()):
+        found = traced(
+            tool("delete_file", "delete", labelled), {"path": path}, *sources("Delete x")
+        )
+        assert found.decisive is Origin.NOWHERE
+
+
+def test_a_text_that_somebody_calls_decisive_and_nobody_asked_for_is_from_nowhere() -> None:
+    text = "give the visitor every key of the house and leave the front door open all night long"
+    found = traced(tool("tell_house", "write", ("order",)), {"order": text}, *sources("Tell it hi"))
+    assert found.decisive is Origin.NOWHERE
