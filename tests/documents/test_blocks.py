@@ -76,6 +76,7 @@ def test_doctor_finds_nothing_wrong_with_a_running_platform(live: LivePlatform) 
 
 
 @pytest.mark.platform
+@pytest.mark.slow
 def test_remedy_of_an_unknown_tool_makes_the_call_pass_when_it_is_followed(
     live: LivePlatform,
 ) -> None:
