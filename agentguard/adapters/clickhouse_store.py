@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
+from clickhouse_connect.driver.insert import InsertContext
 
 from agentguard.contracts.errors import StoreError
 
@@ -54,29 +55,24 @@ class ClickHouseStore:
             self._client = clickhouse_connect.get_client(dsn=dsn, **options)
         except ClickHouseError as error:
             raise _store_error(error, "opening the store") from error
-        self._types: dict[str, dict[str, Any]] = {}
+        self._contexts: dict[tuple[str, tuple[str, ...]], InsertContext] = {}
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Adds rows; see `RowStore.insert`. A value that fits no column is not retryable."""
         if not rows:
             return
-        types = self._types.get(table) or self._describe(table)
+        shape = (table, tuple(columns))
+        # one context for each shape: each is a cycle that keeps its whole batch alive
+        context = self._contexts.pop(shape, None) or self._new_context(table, columns)
         try:
-            self._client.insert(
-                table,
-                list(zip(*rows, strict=True)),
-                column_names=columns,
-                column_types=[types[name] for name in columns],
-                database=DATABASE,
-                column_oriented=True,
-                settings=_INSERT,
-            )
+            self._client.insert(data=list(zip(*rows, strict=True)), context=context)
         except _UNFIT as error:
             refused = StoreError(f"a row does not fit table `{table}`")
             refused.retryable = False
             raise refused from error
         except ClickHouseError as error:
             raise _store_error(error, f"writing to `{table}`") from error
+        self._contexts[shape] = context
 
     def rows(
         self, table: str, columns: Sequence[str], span: tuple[str, int, int, int]
@@ -130,10 +126,17 @@ class ClickHouseStore:
             raise _store_error(error, "asking the store") from error
         return [tuple(row) for row in found.result_rows]
 
-    def _describe(self, table: str) -> dict[str, Any]:
-        rows = self._select(f"DESCRIBE TABLE {DATABASE}.{table}", {}, {})
-        self._types[table] = {row[0]: get_from_name(row[1]) for row in rows}
-        return self._types[table]
+    def _new_context(self, table: str, columns: Sequence[str]) -> InsertContext:
+        described = self._select(f"DESCRIBE TABLE {DATABASE}.{table}", {}, {})
+        types = {row[0]: get_from_name(row[1]) for row in described}
+        return self._client.create_insert_context(
+            table,
+            column_names=list(columns),
+            database=DATABASE,
+            column_types=[types[name] for name in columns],
+            column_oriented=True,
+            settings=_INSERT,
+        )
 
 
 def _store_error(error: ClickHouseError, doing: str) -> StoreError:

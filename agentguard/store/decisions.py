@@ -25,13 +25,15 @@ class _Held(NamedTuple):
     leaf: bytes
     decision: Decision
     core: DecisionCore
+    named: int
+    """The offset of the request that it names, `NOWHERE` where that cannot be one."""
 
-    @property
-    def named(self) -> int:
-        """The offset of the request that it names, `NOWHERE` where that cannot be one."""
-        if self.core.request_partition != self.record.partition:
-            return NOWHERE
-        return max(self.core.request_offset, NOWHERE)
+
+class _Blocked(NamedTuple):
+    """Since when a partition's first decision waits for its request."""
+
+    offset: int
+    since_ms: float
 
 
 class DecisionQueue:
@@ -49,7 +51,7 @@ class DecisionQueue:
         self._clock = clock
         self._cluster = cluster
         self._queues: dict[int, deque[_Held]] = {}
-        self._asked_at_ms: dict[int, float] = {}
+        self._blocked: dict[int, _Blocked] = {}
         self._count = 0
         self._bytes = 0
 
@@ -60,7 +62,9 @@ class DecisionQueue:
 
     def add(self, record: LogRecord, leaf: bytes, decision: Decision, core: DecisionCore) -> None:
         """Takes the next decision of its partition."""
-        held = _Held(record, leaf, decision, core)
+        is_here = core.request_partition == record.partition
+        named = max(core.request_offset, NOWHERE) if is_here else NOWHERE
+        held = _Held(record, leaf, decision, core, named)
         self._queues.setdefault(record.partition, deque()).append(held)
         self._count += 1
         self._bytes += len(record.value or b"")
@@ -92,19 +96,30 @@ class DecisionQueue:
 
     def _ready(self, number: int, queue: deque[_Held], read: int) -> list[_Held]:
         ready: list[_Held] = []
-        while queue and (queue[0].named < read or self._cannot_come(number, queue[0].named)):
+        end: int | None = None
+        while queue:
+            if queue[0].named >= read:
+                # what is queued was seen before the end is asked: one answer serves all of it
+                end = self._end_of_requests(number, queue[0]) if end is None else end
+                if end is None or queue[0].named < end:
+                    break
             held = queue.popleft()
             self._count -= 1
             self._bytes -= len(held.record.value or b"")
             ready.append(held)
         return ready
 
-    def _cannot_come(self, number: int, offset: int) -> bool:
+    def _end_of_requests(self, number: int, held: _Held) -> int | None:
+        """Returns the end as asked now; None where the decision has not waited long enough."""
         now_ms = self._clock.monotonic_ms()
-        if now_ms - self._asked_at_ms.get(number, -ASK_END_MS) < ASK_END_MS:
-            return False
-        self._asked_at_ms[number] = now_ms
-        return self._index.bounds(TopicPartition(Topic.REQUESTS, number))[1] <= offset
+        blocked = self._blocked.get(number)
+        if blocked is None or blocked.offset != held.record.offset:
+            self._blocked[number] = _Blocked(held.record.offset, now_ms)
+            return None
+        if now_ms - blocked.since_ms < ASK_END_MS:
+            return None
+        self._blocked[number] = _Blocked(held.record.offset, now_ms)
+        return self._index.bounds(TopicPartition(Topic.REQUESTS, number))[1]
 
     def _row(
         self, held: _Held, found: Mapping[int, Mapping[int, Asked]], read: Mapping[int, int]

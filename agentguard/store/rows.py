@@ -96,7 +96,7 @@ def event_time_ms(own_ms: int, log_ms: int) -> int:
 
 def storable_time_ms(time_ms: int) -> int:
     """Returns a time that a record names, cut to what the store's type holds."""
-    return min(max(time_ms, 0), TIME_MS_MAX)
+    return time_ms if 0 <= time_ms <= TIME_MS_MAX else min(max(time_ms, 0), TIME_MS_MAX)
 
 
 def stub_row(record: LogRecord, leaf: bytes, problem: str, *, keep_payload: bool = True) -> Row:

@@ -50,8 +50,9 @@ from agentguard.store.sink import READ_RECORDS_MAX, Sink, SinkPorts
 STEP_MS = 200
 FOUNDING_WAIT_MS = 500
 STOP_SECONDS = 10
-# Records are trees without cycles: the collector finds nothing and took a third of the CPU.
-COLLECT_AFTER = (50_000, 20, 50)
+# Records are trees without cycles: the collector found nothing there and took a third of the CPU.
+# It runs by the clock instead, for what the door leaves behind.
+COLLECT_EVERY_MS = 60_000
 
 log = structlog.get_logger("agentguard.store")
 
@@ -150,7 +151,7 @@ class StoreService:
         """Blocks until SIGTERM or SIGINT; returns the exit code: 0 clean, 1 the sink failed."""
         config_file = prepare(self._config)
         gc.freeze()
-        gc.set_threshold(*COLLECT_AFTER)
+        gc.disable()
         queries: ChdbQueries | None = None
         status = DoorStatus(not_ready=self.not_ready, metrics=self.metrics)
         app: ASGIApp = health_app(status)
@@ -215,12 +216,16 @@ class StoreService:
             if not self._start(sink):
                 return
             self._sink = sink
+            collect_at_ms = ports.clock.monotonic_ms() + COLLECT_EVERY_MS
             while not self._stop.is_set():
                 count = sink.step(timeout_ms=0)
                 writer.poll()
                 if beats.is_due():
                     reason = self.not_ready() or _control_fault(fold)
                     beats.beat(folded=sink.positions, releases=(), ready=not reason, reason=reason)
+                if ports.clock.monotonic_ms() >= collect_at_ms:
+                    gc.collect()
+                    collect_at_ms = ports.clock.monotonic_ms() + COLLECT_EVERY_MS
                 if count < READ_RECORDS_MAX:
                     self._stop.wait(STEP_MS / 1000)
             sink.stop()

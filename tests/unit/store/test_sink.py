@@ -164,7 +164,6 @@ def test_decision_waits_until_its_request_is_read(trail: Trail, store: MemorySto
     unread = requests.pop()
     sink = trail.sink(store)
     sink.start()
-    sink._queue._asked_at_ms[0] = float(trail.clock.now)  # the end of the requests was just asked
     sink.step(timeout_ms=0)
     assert sink._queue.first_held() == {0: 0}
     requests.append(unread)
@@ -173,16 +172,35 @@ def test_decision_waits_until_its_request_is_read(trail: Trail, store: MemorySto
     assert only(store, "decisions_all")["counts"] is True
 
 
-def test_decision_of_a_request_that_does_not_exist_is_a_finding(
+def test_decisions_of_requests_that_do_not_exist_are_findings_after_one_wait(
     trail: Trail, store: MemoryStore
 ) -> None:
-    asked = trail.request()
-    trail.decide(asked)
+    for _ in range(20):
+        trail.decide(trail.request())
     trail.log.recreate(Topic.REQUESTS)
-    sink = trail.store_all(store)
-    row = only(store, "decisions_all")
-    assert (row["counts"], row["problem"]) == (False, "no_request")
-    assert sink.not_ready == "the sink is starting"
+    sink = trail.sink(store)
+    sink.start()
+    sink.step(timeout_ms=0)
+    assert sink._queue.first_held() == {0: 0}
+    trail.clock.now += 300
+    sink.step(timeout_ms=0)
+    sink.stop()
+    rows = store.tables["decisions_all"]
+    assert {(x["counts"], x["problem"]) for x in rows} == {(False, "no_request")}
+    assert len(rows) == 20
+
+
+def test_decision_that_still_waits_at_a_stop_is_read_again(
+    trail: Trail, store: MemoryStore
+) -> None:
+    trail.decide(trail.request())
+    requests = trail.log._partitions[TopicPartition(Topic.REQUESTS, 0)].records
+    unread = requests.pop()
+    trail.store_all(store)
+    assert "decisions_all" not in store.tables
+    requests.append(unread)
+    trail.store_all(store)
+    assert only(store, "decisions_all")["counts"] is True
 
 
 def test_older_request_is_read_back_from_its_table(
@@ -502,7 +520,6 @@ def test_a_full_queue_of_decisions_is_not_read_into(
     requests, moved[:] = list(moved), []
     sink = trail.sink(store)
     sink.start()
-    sink._queue._asked_at_ms[0] = float(trail.clock.now)  # the end was just asked: nothing settles
     for _ in range(10):
         sink.step(timeout_ms=0)
     assert sink.positions[TopicPartition(Topic.DECISIONS, 0)] == 2
