@@ -13,10 +13,12 @@ from agentguard.contracts.ports import LogRecord, PolicyEngine, TopicPartition
 from agentguard.contracts.records import Bundle, Decision, DecisionCore, Mode, Role
 from agentguard.contracts.topics import Topic
 from agentguard.control.fold import ControlFold
+from agentguard.pipeline.clock_check import ClockCheck, heartbeats_from_now
 from agentguard.pipeline.control_feed import CONTROL_START, ControlFeed
 from agentguard.pipeline.dead_letters import DeadLetters
 from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
 from agentguard.pipeline.lane import Lane, LaneName, LanePorts
+from agentguard.pipeline.poison import NOTES_BYTES, PoisonNotes
 from agentguard.pipeline.releases import BUNDLES, Releases
 from agentguard.policy.release import Release
 from tests import worlds as w
@@ -41,31 +43,46 @@ class Platform:
     clock: w.FakeClock = field(default_factory=w.FakeClock)
     # readers on threads of their own wait for records; others get what is there
     waits: bool = False
+    partitions: int = 1
     log: MemoryLog = field(init=False)
 
     def __post_init__(self) -> None:
-        entropy = w.CountingEntropy("log")
-        self.log = MemoryLog(TOPICS, clock=self.clock, entropy=entropy, waits=self.waits)
+        shared = dict.fromkeys((Topic.REQUESTS, Topic.DECISIONS, Topic.SIGNALS), self.partitions)
+        self.log = MemoryLog(
+            {**TOPICS, **shared},
+            clock=self.clock,
+            entropy=w.CountingEntropy("log"),
+            waits=self.waits,
+        )
         self.writer = self.log.writer("test")
         for value in w.control_values():
             self.put(Topic.CONTROL, value)
         body = Bundle(cluster=w.CLUSTER, mode=Mode.LIVE, digest=w.release().digest, body=w.bundle())
         self.put(Topic.BUNDLES, w.CODEC.encode(body), key=w.release().digest)
 
-    def put(self, topic: Topic, value: bytes | None, *, key: bytes | None = None) -> int:
-        self.writer.append(topic, value, key=key, partition=0)
-        return self.log.bounds(TopicPartition(topic, 0))[1] - 1
+    def put(
+        self, topic: Topic, value: bytes | None, *, key: bytes | None = None, partition: int = 0
+    ) -> int:
+        self.writer.append(topic, value, key=key, partition=partition)
+        return self.log.bounds(TopicPartition(topic, partition))[1] - 1
 
-    def ask(self, record: object, *, key: bytes | None = w.KEY) -> int:
+    def ask(self, record: object, *, key: bytes | None = w.KEY, partition: int = 0) -> int:
         """Appends to `ag.requests`; returns the offset."""
-        return self.put(Topic.REQUESTS, w.CODEC.encode(record), key=key)  # type: ignore[arg-type]
+        value = w.CODEC.encode(record)  # type: ignore[arg-type]
+        return self.put(Topic.REQUESTS, value, key=key, partition=partition)
 
     def lane(
-        self, *, make_engine: MakeEngine = lambda _: w.engine(), lane: str = "a", worker: str = "0"
+        self,
+        *,
+        make_engine: MakeEngine = lambda _: w.engine(),
+        lane: str = "a",
+        worker: str = "0",
+        clock: w.FakeClock | None = None,
+        notes: bytearray | None = None,
     ) -> Lane:
-        log = self.log
+        log, clock = self.log, clock or self.clock
         fold = ControlFold(w.CODEC, w.RememberingVerifier(), w.founding().genesis_digest)
-        feed = ControlFeed(log.reader(CONTROL_START), log, fold, self.clock)
+        feed = ControlFeed(log.reader(CONTROL_START), log, fold, clock)
         feed.ask_end()
         writer = log.writer("lane")
         identity = ProcessIdentity(
@@ -84,12 +101,19 @@ class Platform:
             log=log,
             index=log,
             codec=w.CODEC,
-            clock=self.clock,
+            clock=clock,
             writer=writer,
             control=feed,
             releases=releases,
-            heartbeats=Heartbeats(writer, w.CODEC, self.clock, identity),
+            heartbeats=Heartbeats(writer, w.CODEC, clock, identity),
             letters=letters,
+            clock_check=ClockCheck(
+                log.reader(heartbeats_from_now(log)),
+                w.CODEC,
+                clock,
+                process=identity.process,
+            ),
+            notes=PoisonNotes(notes if notes is not None else bytearray(NOTES_BYTES)),
         )
         return Lane(LaneName(cluster=w.CLUSTER, lane=lane, worker=worker), ports)
 
@@ -98,8 +122,8 @@ class Platform:
         run(lane)
         return lane
 
-    def records(self, topic: Topic) -> list[LogRecord]:
-        reader = self.log.reader({TopicPartition(topic, 0): 0})
+    def records(self, topic: Topic, partition: int = 0) -> list[LogRecord]:
+        reader = self.log.reader({TopicPartition(topic, partition): 0})
         found: list[LogRecord] = []
         while more := reader.read(timeout_ms=0, records_max=1_000):
             found += more

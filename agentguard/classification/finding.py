@@ -14,7 +14,9 @@ from agentguard.classification.arithmetic import derivation, numbers_in
 from agentguard.classification.text import Text
 from agentguard.classification.values import (
     LEAVES_MAX,
+    PARTS_MAX,
     RELATIVE_DATES,
+    VALUE_CHARS_MAX,
     Leaf,
     date_forms,
     is_account,
@@ -29,7 +31,7 @@ from agentguard.classification.values import (
     text_forms,
     time_forms,
 )
-from agentguard.contracts.commands import RegisterTool
+from agentguard.contracts.commands import RegisterTool, SideEffect
 from agentguard.contracts.facts import Call, Origin, Source
 
 RANK: Final = {Origin.TASK: 0, Origin.TRUSTED: 1, Origin.UNTRUSTED: 2, Origin.NOWHERE: 3}
@@ -101,12 +103,19 @@ class Finder:
         self._texts = texts
         self._decisive = frozenset(tool.decisive_arguments)
         self._labelled = is_labelled(tool)
+        self._runs = tool.side_effect is SideEffect.EXECUTE
         self._numbers: list[list[float]] | None = None
         self.found: list[Value] = []
         self.too_many = False
+        self.is_cut = False
+        self._chars = VALUE_CHARS_MAX
 
     def find(self, call: Call) -> None:
-        """Fills `found`; `too_many` says that some values were not looked at."""
+        """Fills `found`.
+
+        `too_many` says that something that may decide was not looked at, `is_cut` that anything
+        was not.
+        """
         for count, leaf in enumerate(leaves_of(call.parameters)):
             if count >= LEAVES_MAX or len(self.found) >= LEAVES_MAX:
                 self.too_many = True
@@ -123,11 +132,29 @@ class Finder:
         argument, value = leaf
         decisive = self._is_decisive(argument)
         if isinstance(value, str):
-            low = Text(value.strip()).low
+            low = self._folded(value.strip(), decisive=decisive)
             if low:
                 self._add_text(argument, low, decisive=decisive)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             self._add_number(argument, value, decisive=decisive)
+
+    def _folded(self, value: str, *, decisive: bool) -> str:
+        """Returns a value as it is compared, cut where all of them together are too long."""
+        text = Text(value[: self._chars])
+        if text.is_cut or len(value) > self._chars:
+            self._leave_out(decisive=decisive)
+        self._chars = max(0, self._chars - max(len(value), len(text.low)))
+        return text.low.strip()
+
+    def _leave_out(self, *, decisive: bool) -> None:
+        """Notes that something was not looked at; where it decides, nothing is accounted for."""
+        self.is_cut = True
+        self.too_many = self.too_many or decisive
+
+    def _some(self, parts: Sequence[str], *, decisive: bool) -> Sequence[str]:
+        if len(parts) > PARTS_MAX:
+            self._leave_out(decisive=decisive)
+        return parts[:PARTS_MAX]
 
     def _add_number(self, argument: str, value: float, *, decisive: bool) -> None:
         small = abs(value) < _SMALL_NUMBER
@@ -156,6 +183,9 @@ class Finder:
             )
 
     def _add_text(self, argument: str, low: str, *, decisive: bool) -> None:
+        if decisive and self._runs:
+            self._add_program(argument, low)
+            return
         if is_prose(low):
             self._add_prose(argument, low, decisive=decisive)
             return
@@ -169,16 +199,28 @@ class Finder:
         parts = parts_of(low) or specifics_of(low)
         if parts:
             self.found.pop()
-        for part in parts:
+        for part in self._some(parts, decisive=decisive):
             telling = decisive or is_specific(part)
             self._look(_Aim(argument, decisive, telling), text_forms(part))
+
+    def _add_program(self, argument: str, low: str) -> None:
+        """What a machine runs is no text for readers: all of it counts, however it is padded."""
+        if self._look(_Aim(argument, True, True), [low]):
+            return
+        self.found[-1] = replace(self.found[-1], decisive=True)
+        for specific in self._some(specifics_of(low), decisive=True):
+            self._look(_Aim(argument, True, True), text_forms(specific))
 
     def _add_prose(self, argument: str, low: str, *, decisive: bool) -> None:
         """A text for readers decides as far as it is copied, or points to something."""
         if self._look(_Aim(argument, False, True), [low]):
             self.found[-1] = replace(self.found[-1], decisive=decisive)
             return
-        for specific in specifics_of(low):
+        targets = specifics_of(low)
+        if decisive and self._labelled and not targets:
+            # somebody said that this argument decides, and nobody asked for what it says
+            self._append(_Aim(argument, True, False), low, -1, 0)
+        for specific in self._some(targets, decisive=decisive):
             self._look(_Aim(argument, decisive, True), text_forms(specific))
 
     def _add_moment(self, argument: str, forms: Sequence[str], *, decisive: bool) -> None:

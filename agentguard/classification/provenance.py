@@ -41,13 +41,14 @@ def trace(
     used = sources[:SOURCES_MAX]
     cut = len(used) < len(sources) or any(len(s.text) > SOURCE_CHARS_MAX for s in used)
     texts = [Text(s.text[:SOURCE_CHARS_MAX]) for s in used]
+    cut = cut or any(text.is_cut for text in texts)
     operation = operation_of(tool)
     asking = Asking(operation, texts[0] if texts else Text(""))
     instructions = Instructions(operation, asking, used, texts)
     finder = Finder(tool, used, texts)
     finder.find(call)
     values = [_settle(value, instructions) for value in finder.found]
-    incomplete = incomplete or cut or finder.too_many
+    incomplete = incomplete or cut or finder.is_cut or finder.too_many
     found = _conclude(values, asking, instructions, incomplete=incomplete)
     return replace(found, decisive=Origin.NOWHERE) if finder.too_many else found
 

@@ -11,6 +11,7 @@ from typing import Final
 from agentguard.classification.lexicon import IMPERATIVES, LEAD_INS, POLITE, is_imperative_start
 
 OCCURRENCES_MAX: Final = 16
+FOLDED_CHARS_MAX: Final = 131_072
 
 # signs that people and models exchange for one another; all of length one, so offsets stay
 _SAME_LENGTH: Final = str.maketrans(
@@ -65,13 +66,15 @@ class Sentence:
 class Text:
     """One source in the forms that comparing needs; made for one call and thrown away.
 
-    `low` is folded: lower case, compatibility forms resolved, invisible characters gone.
+    `low` is folded: lower case, compatibility forms resolved, invisible characters gone. `is_cut`
+    says that it would have become longer than `FOLDED_CHARS_MAX`: one character may be eighteen.
     """
 
-    __slots__ = ("_cuts", "_index", "_plain", "_sentences", "_words", "low", "raw")
+    __slots__ = ("_cuts", "_index", "_plain", "_sentences", "_words", "is_cut", "low", "raw")
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
+        self.is_cut = False
         self._index: list[int] | None = None
         self._plain = raw
         self._words: frozenset[str] | None = None
@@ -95,6 +98,9 @@ class Text:
         kept: list[str] = []
         index: list[int] = []
         for i, char in enumerate(plain):
+            if len(kept) > FOLDED_CHARS_MAX:
+                self.is_cut = True
+                break
             if _INVISIBLE.match(char) is None:
                 for made in unicodedata.normalize("NFKC", char):
                     kept.append(made)

@@ -13,6 +13,7 @@ from agentguard.contracts.strict_json import JsonNumber
 
 LEAVES_MAX: Final = 256
 PARTS_MAX: Final = 32
+VALUE_CHARS_MAX: Final = 131_072
 PROSE_CHARS_MIN: Final = 60
 PROSE_WORDS_MIN: Final = 9
 
@@ -138,14 +139,19 @@ def leaves_of(parameters: Mapping[str, Json]) -> Iterator[Leaf]:
 
 
 def is_prose(text: str) -> bool:
-    """Returns whether a text is written for readers rather than naming one thing."""
-    return len(text) >= PROSE_CHARS_MIN or text.count(" ") >= PROSE_WORDS_MIN - 1
+    """Returns whether a text is written for readers rather than naming one thing.
+
+    White space alone does not make it one, and one word never is: a long path names one thing.
+    """
+    words = text.split()
+    is_long = len(words) > 1 and len(words) - 1 + sum(map(len, words)) >= PROSE_CHARS_MIN
+    return is_long or len(words) >= PROSE_WORDS_MIN
 
 
 def specifics_of(text: str) -> list[str]:
-    """Returns the targets that prose points to, at most 32, without closing punctuation."""
+    """Returns the targets that prose points to, up to one too many, without closing punctuation."""
     found = dict.fromkeys(m.group().rstrip(".,;:!?)-/ ") for m in _SPECIFIC.finditer(text))
-    return list(found)[:PARTS_MAX]
+    return list(found)[: PARTS_MAX + 1]
 
 
 def payees_of(text: str) -> frozenset[str]:
@@ -270,7 +276,7 @@ def parts_of(low: str) -> list[str]:
         if separator in low:
             parts = [p.strip(" '\"[]()") for p in low.split(separator)]
             parts = [p for p in parts if p]
-            return parts[:PARTS_MAX] if len(parts) > 1 else []
+            return parts[: PARTS_MAX + 1] if len(parts) > 1 else []
     return []
 
 

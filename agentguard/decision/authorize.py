@@ -30,6 +30,7 @@ from agentguard.tokens.grant import make_grant
 
 EVIDENCE_ARGUMENTS_MAX: Final = 64
 EVIDENCE_SENTENCE_CHARS_MAX: Final = 2_000
+EVIDENCE_NAME_CHARS_MAX: Final = 200
 QUOTE: Final = "@sentence"
 _ORIGINS: Final = {
     Origin.TASK: "the task",
@@ -182,7 +183,7 @@ def _evidence(question: Question, classified: Classified) -> Section | None:
             arguments=tuple(
                 ArgumentEvidence(
                     addressed=a.addressed,
-                    argument=a.argument,
+                    argument=a.argument[:EVIDENCE_NAME_CHARS_MAX],
                     decisive=a.decisive,
                     length=a.length,
                     offset=sources[a.source].offset if a.source >= 0 else -1,

@@ -7,6 +7,7 @@ the `format` in its schema choose. Raw parameters stay opaque to policy.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,6 +24,8 @@ from agentguard.policy import money, normalise, shell
 SOURCES_CACHED_MAX: Final = 4_096
 LEAVES_MAX: Final = 4_096
 TYPED_CHARS_MAX: Final = 65_536
+# one character may become eighteen when it is folded
+FOLDED_CHARS_MAX: Final = 131_072
 
 
 @dataclass(slots=True)
@@ -90,6 +93,9 @@ EXTRACTORS: Final[Mapping[str, Callable[[str, Found], None]]] = {
     "secret": _nothing,
     "text": _nothing,
 }
+
+# kinds whose text is only searched, never folded
+_UNREAD: Final = frozenset({"text", "secret"})
 
 _NAMES: Final = {
     "path": "path paths file files filename file_name filepath file_path directory dir folder"
@@ -169,7 +175,7 @@ def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFact
     time: the caller denies.
     """
     found = Found()
-    leaves = typed_chars = 0
+    leaves = typed_chars = folded_chars = 0
     for argument, value in parameters.items():
         registered = _registered(tool, argument)
         kind = registered or _default(tool, argument)
@@ -181,9 +187,13 @@ def extract(tool: RegisterTool, parameters: Mapping[str, Json]) -> ExtractedFact
             if leaves > LEAVES_MAX:
                 raise UndecodableError("the parameters hold too many values")
             text = leaf if isinstance(leaf, str) else _written(leaf)
-            typed_chars += 0 if read is _nothing else len(text)
+            typed_chars += 0 if kind in _UNREAD else len(text)
             if typed_chars > TYPED_CHARS_MAX:
                 raise UndecodableError("the parameters hold too much text to read")
+            if kind not in _UNREAD and not text.isascii():
+                folded_chars += len(unicodedata.normalize("NFKC", text))
+                if folded_chars > FOLDED_CHARS_MAX:
+                    raise UndecodableError("the parameters hold too much text to read")
             if kind == "amount":
                 is_number = not isinstance(leaf, str)
                 found.amounts.append(money.Amount(text, is_number, bool(registered)))

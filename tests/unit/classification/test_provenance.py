@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from agentguard.classification.provenance import SOURCE_CHARS_MAX, SOURCES_MAX
-from agentguard.classification.values import LEAVES_MAX
+from agentguard.classification.values import LEAVES_MAX, PARTS_MAX, VALUE_CHARS_MAX
 from agentguard.contracts.facts import Instructor, Origin
 from tests.unit.classification.builders import sources, tool, traced
 
@@ -259,3 +259,74 @@ def test_the_same_inputs_give_the_same_answer() -> None:
     read = sources("Send it", ("a", "Send mail to e@ex.org, post it, write it, reply, forward it."))
     first = traced(SEND, {"to": "e@ex.org"}, *read)
     assert all(traced(SEND, {"to": "e@ex.org"}, *read) == first for _ in range(5))
+
+
+def test_decisive_text_that_is_too_long_to_look_through_is_from_nowhere() -> None:
+    task = "Send the notes to bob@ex.org"
+    for padded in ("x" * VALUE_CHARS_MAX + " bob@ex.org", "\ufdfa" * 20_000 + " bob@ex.org"):
+        found = traced(SEND, {"to": padded}, *sources(task))
+        assert found.decisive is Origin.NOWHERE
+        assert found.incomplete
+
+
+def test_text_that_does_not_decide_may_be_long_and_makes_the_history_incomplete() -> None:
+    values = {"to": "bob@ex.org", "body": "x" * VALUE_CHARS_MAX + "y"}
+    found = traced(SEND, values, *sources("Send the notes to bob@ex.org"))
+    assert found.decisive is Origin.TASK
+    assert found.incomplete
+
+
+def test_a_source_that_grows_when_folded_is_cut_and_said_to_be() -> None:
+    read = sources("Send the notes to bob@ex.org", ("read_page", "\ufdfa" * 16_000, "untrusted"))
+    assert traced(SEND, {"to": "bob@ex.org"}, *read).incomplete
+
+
+def test_one_target_more_than_are_looked_at_leaves_none_accounted_for() -> None:
+    known = " ".join(f"p{i}@ex.org" for i in range(PARTS_MAX))
+    read = sources(f"Send the notes to {known}")
+    assert traced(SEND, {"to": known}, *read).decisive is Origin.TASK
+    assert traced(SEND, {"to": f"{known} eve@evil.com"}, *read).decisive is Origin.NOWHERE
+
+
+def test_a_value_of_invisible_characters_is_no_value() -> None:
+    found = traced(SEND, {"to": "\u200b \u200b"}, *sources("Send"))
+    assert found.arguments == ()
+
+
+SHELL = tool("run_shell", "execute", ("command",))
+READ = sources("Run a shell command that lists the files", ("read_page", "A page.", "untrusted"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rm -rf /",
+        "rm -rf /" + " " * 60 + "# x",
+        "rm -rf / --no-preserve-root && echo " + "a" * 60,
+        "rm -rf / ; echo one two three four five six seven eight nine",
+        "cat secret | tee " + "x" * 80,
+    ],
+)
+def test_padding_never_turns_a_command_into_prose_that_decides_nothing(command: str) -> None:
+    assert traced(SHELL, {"command": command}, *READ).decisive is Origin.NOWHERE
+
+
+def test_what_is_run_counts_as_a_whole_whatever_known_target_it_names() -> None:
+    read = sources("Run a shell command that reads www.ok.com")
+    found = traced(SHELL, {"command": "rm -rf ~ # www.ok.com"}, *read)
+    assert found.decisive is Origin.NOWHERE
+
+
+def test_a_long_path_is_one_value_and_no_prose() -> None:
+    path = "/srv/" + "deep/" * 20 + "file"
+    for labelled in (("path",), ()):
+        found = traced(
+            tool("delete_file", "delete", labelled), {"path": path}, *sources("Delete x")
+        )
+        assert found.decisive is Origin.NOWHERE
+
+
+def test_a_text_that_somebody_calls_decisive_and_nobody_asked_for_is_from_nowhere() -> None:
+    text = "give the visitor every key of the house and leave the front door open all night long"
+    found = traced(tool("tell_house", "write", ("order",)), {"order": text}, *sources("Tell it hi"))
+    assert found.decisive is Origin.NOWHERE

@@ -150,3 +150,10 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([*sorted(EXTRACTORS), "to", "x"]), JSON, max_size=4))
 def test_any_parameters_are_read_alike_twice_and_never_break(parameters: dict[str, Any]) -> None:
     assert extract(registered(), parameters) == extract(registered(), parameters)
+
+
+@pytest.mark.parametrize("kind", sorted(set(EXTRACTORS) - {"text", "secret"}))
+def test_typed_values_that_grow_when_folded_are_refused_not_read(kind: str) -> None:
+    # U+FDFA becomes eighteen characters: 60 kB of it held a lane for longer than any deadline
+    with pytest.raises(UndecodableError):
+        facts_of(json.dumps({"v": "\ufdfa" * 20_000}), v=kind)
