@@ -10,6 +10,7 @@ from hashlib import sha256
 from agentguard import __version__
 from agentguard.adapters.avro_codec import AvroCodec
 from agentguard.adapters.kafka_log import KafkaLog
+from agentguard.adapters.mapped_file import map_file
 from agentguard.adapters.mldsa_signer import MlDsaVerifier
 from agentguard.adapters.policy_engines import engine_maker
 from agentguard.adapters.system import SystemClock, SystemEntropy
@@ -19,10 +20,12 @@ from agentguard.contracts.errors import AgentGuardError
 from agentguard.contracts.records import Role
 from agentguard.contracts.topics import Topic
 from agentguard.control.fold import ControlFold
+from agentguard.pipeline.clock_check import ClockCheck, heartbeats_from_now
 from agentguard.pipeline.control_feed import CONTROL_START, ControlFeed
 from agentguard.pipeline.dead_letters import DeadLetters
 from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
 from agentguard.pipeline.lane import Lane, LaneName, LanePorts
+from agentguard.pipeline.poison import NOTES_BYTES, PoisonNotes
 from agentguard.pipeline.releases import BUNDLES, Releases
 from agentguard.pipeline.runner import beside, configure_logging, run, stop_on_signals
 from agentguard.pipeline.topology import LANES
@@ -37,6 +40,7 @@ def main() -> int:
     settings = load_settings()
     configure_logging(settings.log_level)
     clock, codec = SystemClock(), AvroCodec()
+    name = f"decide-{asked.lane}-{asked.worker}"
     log = KafkaLog(
         settings.kafka.bootstrap,
         username=settings.kafka.username,
@@ -46,7 +50,7 @@ def main() -> int:
     )
     fold = ControlFold(codec, MlDsaVerifier(), settings.genesis_digest)
     control = ControlFeed(log.reader(CONTROL_START), log, fold, clock)
-    writer = log.writer(f"decide-{asked.lane}-{asked.worker}")
+    writer = log.writer(name)
     letters = DeadLetters(writer, codec, clock, SystemEntropy(), stage="decide")
     letters.cluster = settings.cluster
     letters.partitions = log.partitions(Topic.DEAD_LETTERS)
@@ -73,6 +77,10 @@ def main() -> int:
         ),
         heartbeats=Heartbeats(writer, codec, clock, identity),
         letters=letters,
+        clock_check=ClockCheck(
+            log.reader(heartbeats_from_now(log)), codec, clock, process=identity.process
+        ),
+        notes=PoisonNotes(map_file(settings.data / "decide" / f"{name}.notes", NOTES_BYTES)),
     )
     lane = Lane(LaneName(cluster=settings.cluster, lane=asked.lane, worker=asked.worker), ports)
     stop = stop_on_signals()

@@ -13,10 +13,12 @@ from agentguard.contracts.ports import LogRecord, PolicyEngine, TopicPartition
 from agentguard.contracts.records import Bundle, Decision, DecisionCore, Mode, Role
 from agentguard.contracts.topics import Topic
 from agentguard.control.fold import ControlFold
+from agentguard.pipeline.clock_check import ClockCheck, heartbeats_from_now
 from agentguard.pipeline.control_feed import CONTROL_START, ControlFeed
 from agentguard.pipeline.dead_letters import DeadLetters
 from agentguard.pipeline.heartbeats import Heartbeats, ProcessIdentity
 from agentguard.pipeline.lane import Lane, LaneName, LanePorts
+from agentguard.pipeline.poison import NOTES_BYTES, PoisonNotes
 from agentguard.pipeline.releases import BUNDLES, Releases
 from agentguard.policy.release import Release
 from tests import worlds as w
@@ -39,12 +41,19 @@ class Platform:
     """A log with a founded control plane; lanes are opened on it as tests like."""
 
     clock: w.FakeClock = field(default_factory=w.FakeClock)
+    # readers on threads of their own wait for records; others get what is there
+    waits: bool = False
     partitions: int = 1
     log: MemoryLog = field(init=False)
 
     def __post_init__(self) -> None:
         shared = dict.fromkeys((Topic.REQUESTS, Topic.DECISIONS, Topic.SIGNALS), self.partitions)
-        self.log = MemoryLog({**TOPICS, **shared}, clock=self.clock, entropy=w.CountingEntropy("log"))
+        self.log = MemoryLog(
+            {**TOPICS, **shared},
+            clock=self.clock,
+            entropy=w.CountingEntropy("log"),
+            waits=self.waits,
+        )
         self.writer = self.log.writer("test")
         for value in w.control_values():
             self.put(Topic.CONTROL, value)
@@ -63,11 +72,17 @@ class Platform:
         return self.put(Topic.REQUESTS, value, key=key, partition=partition)
 
     def lane(
-        self, *, make_engine: MakeEngine = lambda _: w.engine(), lane: str = "a", worker: str = "0"
+        self,
+        *,
+        make_engine: MakeEngine = lambda _: w.engine(),
+        lane: str = "a",
+        worker: str = "0",
+        clock: w.FakeClock | None = None,
+        notes: bytearray | None = None,
     ) -> Lane:
-        log = self.log
+        log, clock = self.log, clock or self.clock
         fold = ControlFold(w.CODEC, w.RememberingVerifier(), w.founding().genesis_digest)
-        feed = ControlFeed(log.reader(CONTROL_START), log, fold, self.clock)
+        feed = ControlFeed(log.reader(CONTROL_START), log, fold, clock)
         feed.ask_end()
         writer = log.writer("lane")
         identity = ProcessIdentity(
@@ -86,12 +101,19 @@ class Platform:
             log=log,
             index=log,
             codec=w.CODEC,
-            clock=self.clock,
+            clock=clock,
             writer=writer,
             control=feed,
             releases=releases,
-            heartbeats=Heartbeats(writer, w.CODEC, self.clock, identity),
+            heartbeats=Heartbeats(writer, w.CODEC, clock, identity),
             letters=letters,
+            clock_check=ClockCheck(
+                log.reader(heartbeats_from_now(log)),
+                w.CODEC,
+                clock,
+                process=identity.process,
+            ),
+            notes=PoisonNotes(notes if notes is not None else bytearray(NOTES_BYTES)),
         )
         return Lane(LaneName(cluster=w.CLUSTER, lane=lane, worker=worker), ports)
 

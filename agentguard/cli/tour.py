@@ -22,10 +22,8 @@ from agentguard.pipeline.exporting import Exporter
 from agentguard.pipeline.proving import Prover
 from agentguard.resources import resource
 
-QUESTION = (
-    "SELECT verdict, code, tool, count() AS calls FROM decisions WHERE verdict != 'allow' "
-    "GROUP BY verdict, code, tool ORDER BY calls DESC, tool LIMIT 8"
-)
+QUESTION = """SELECT verdict, code, tool, count() AS calls FROM decisions
+WHERE verdict != 'allow' GROUP BY verdict, code, tool ORDER BY calls DESC, tool LIMIT 8"""
 STORE_WAIT_S = 30.0
 
 
@@ -38,7 +36,8 @@ class Tour:
 
     def ask_store(self) -> None:
         """Prints which calls were stopped and why, as SQL answers it."""
-        self._steps.say("sql", QUESTION)
+        for number, line in enumerate(QUESTION.splitlines()):
+            self._steps.say("" if number else "sql", line)
         for line in self._query(f"{QUESTION} FORMAT PrettyCompactMonoBlock").splitlines():
             self._steps.say("", line)
 
@@ -75,7 +74,9 @@ class Tour:
             body = bytearray(leaves.read_bytes())
             body[len(body) // 2] ^= 1
             leaves.write_bytes(body)
-            self._steps.say("tamper", f"one bit of {leaves.relative_to(folder)} changed")
+            self._steps.say(
+                "tamper", f"one bit in the middle of {leaves.relative_to(folder)} changed"
+            )
             findings = _tampered(self._verify(folder))
             if not findings:
                 raise StartError("a changed trail was not noticed")

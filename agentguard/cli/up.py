@@ -84,6 +84,8 @@ def command(
         else:
             for name in ("gateway", "store", "kafka", "credentials"):
                 steps.say(name, str(addresses[name] or "not installed: agentguard[store]"))
+            if not once:
+                steps.say("next", "agentguard agents register NAME; agentguard decide --help")
         if not once:
             platform.prepare_next_start()
         while not once and not stop.wait(0.5):

@@ -226,7 +226,7 @@ TEMPLATES: Mapping[Code, Template] = {
         reason="the decision process could not decide: {}", remedy="ask again; agentguard status"
     ),
     Code.POISON: Template(
-        reason="this request stopped a decision process twice",
+        reason="deciding this request fails inside the decision process",
         remedy="report this request to the platform's operator",
     ),
     Code.SHED: Template(reason="too many requests are waiting", remedy="ask again after a pause"),

@@ -83,6 +83,8 @@ def _failure(seen: Observed) -> Finding | None:
             return refuse(Code.CONTROL_STALE)
         case Failure.CLASSIFIER:
             return refuse(Code.CLASSIFIER_FAILED)
+        case Failure.INTERNAL:
+            return refuse(Code.POISON)
         case _:
             return refuse(Code.LANE_FAILURE, seen.failure.value)
 

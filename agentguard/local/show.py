@@ -83,22 +83,25 @@ class NewcomersShow:
         """The id of the first call that was shown."""
 
     def register(self, writer: ControlWriter, signers: tuple[NamedSigner, ...]) -> None:
-        """Registers the sample's tools and one agent a suite, where the log does not hold them."""
+        """Registers the sample's tools and agents, where the log does not hold them.
+
+        One agent for each suite and kind: an agent's own past counts against it, and nobody's
+        agent reads forty attacks a minute.
+        """
         with change_credentials(self._up.data) as credentials:
             orders = [*_missing_tools(self._samples, writer.fold)]
-            suites = sorted({c.suite for c in self._samples.cases})
+            agents = sorted({agent_of(c) for c in self._samples.cases})
             tenant = self._up.platform.tenant
-            for suite in suites:
-                agent_id = f"{suite}-agent"
+            for agent_id in agents:
                 known = credentials.agents.get(agent_id)
                 if known is None or writer.fold.agent(tenant, agent_id) is None:
                     known = _new_agent(agent_id, tenant, orders, SystemEntropy())
                     credentials.agents[agent_id] = known
-                self._tokens[suite] = known.token
+                self._tokens[agent_id] = known.token
             rejected = [j for j in writer.submit(orders, signers) if not j.accepted]
         if rejected:
             raise StartError(f"a sample registration was rejected: {rejected[0].code}")
-        self._steps.say("registry", f"{len(self._samples.tools)} tools, {len(suites)} agents")
+        self._steps.say("registry", f"{len(self._samples.tools)} tools, {len(agents)} agents")
 
     def first_calls(self) -> None:
         """Shows an injected call stopped and its twin allowed."""
@@ -109,8 +112,11 @@ class NewcomersShow:
             raise StartError(f"the first call was not decided: {reason}")
         self.first_request_id = str(answer.get("requestId", ""))
         self._steps.say("first call", f"decided {self._steps.elapsed_s():.1f} s after the start")
+        self._steps.say("", "")
         self._print(injected, answer)
+        self._steps.say("", "")
         self._print(twin, self._ask(twin))
+        self._steps.say("", "")
 
     def everything(self, progress: Callable[[int, int], None]) -> None:
         """Sends every case and prints what was allowed and what was stopped, misses included."""
@@ -118,25 +124,26 @@ class NewcomersShow:
         cases = self._samples.cases
         for number, case in enumerate(cases):
             outcome = "passed"
-            for answer in replay(case, self._sender(case), agent_id=f"{case.suite}-agent"):
+            for answer in replay(case, self._sender(case), agent_id=agent_of(case)):
                 if answer.get("action") not in ("allow", "transform"):
                     outcome = str(answer.get("action"))
             counts.setdefault((case.suite, case.kind), Counter())[outcome] += 1
             progress(number + 1, len(cases))
-        self._steps.say("traffic", f"{len(cases)} recorded cases sent through the gateway")
+        self._steps.say(
+            "traffic", f"{len(cases)} recorded cases: passed / all (of these waiting for a person)"
+        )
+        suites = sorted({suite for suite, _ in counts})
+        self._steps.say("", f"{'':<50}" + "".join(f"{suite:>14}" for suite in suites))
         for kind, meaning in KINDS.items():
-            rows = [(suite, c) for (suite, k), c in sorted(counts.items()) if k == kind]
-            line = "  ".join(
-                f"{suite} {c['passed']}/{sum(c.values())}" + _held(c) for suite, c in rows
-            )
-            self._steps.say("", f"{meaning}, cases passed: {line}")
+            cells = (_cell(counts.get((suite, kind), Counter())) for suite in suites)
+            self._steps.say("", f"{meaning:<50}" + "".join(f"{cell:>14}" for cell in cells))
 
     def _sender(self, case: SampleCase) -> Sender:
-        return Sender(self._up.platform.gateway, self._tokens[case.suite])
+        return Sender(self._up.platform.gateway, self._tokens[agent_of(case)])
 
     def _ask(self, case: SampleCase) -> dict[str, Json]:
         index = case.judged[-1]
-        body = request_body(case, index, agent_id=f"{case.suite}-agent", session_id=case.case)
+        body = request_body(case, index, agent_id=agent_of(case), session_id=case.case)
         send = self._sender(case)
         answer = send(body)
         # an agent registered a moment ago: the gateway reads the same log, a few ms later
@@ -148,7 +155,6 @@ class NewcomersShow:
     def _print(self, case: SampleCase, answer: Mapping[str, Json]) -> None:
         call = case.calls[case.judged[-1]]
         arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
-        self._steps.say("", "")
         self._steps.say("  user asked", flatten(case.task))
         self._steps.say("  agent calls", flatten(f"{call.tool} {arguments}"))
         self._steps.say(f"  {answer.get('action')}", flatten_all(str(answer.get("reason", ""))))
@@ -159,8 +165,14 @@ def flatten_all(text: str) -> str:
     return "".join(flatten(text[i : i + 200]) for i in range(0, len(text), 200))
 
 
-def _held(counts: Counter[str]) -> str:
-    return f" ({counts['escalate']} wait for a person)" if counts["escalate"] else ""
+def agent_of(case: SampleCase) -> str:
+    """Returns the id of the agent that a case's calls are sent as."""
+    return f"{case.suite}-{case.kind.replace('_', '-')}"
+
+
+def _cell(counts: Counter[str]) -> str:
+    waiting = f" ({counts['escalate']})" if counts["escalate"] else ""
+    return f"{counts['passed']}/{sum(counts.values())}{waiting}"
 
 
 def _missing_tools(samples: Samples, fold: ControlFold) -> list[Order]:

@@ -13,6 +13,7 @@ from agentguard.contracts.ports import Clock
 from agentguard.contracts.records import ClassificationSource, DecisionCore, Failure
 from agentguard.decision.decide import decide
 from agentguard.decision.world import Observed, Question, World, decision_time
+from agentguard.pipeline.clock_check import ClockCheck
 from agentguard.pipeline.control_feed import ControlFeed
 from agentguard.pipeline.health import LaneHealth
 from agentguard.pipeline.releases import Releases
@@ -32,31 +33,23 @@ class LaneJudge:
         control: ControlFeed,
         releases: Releases,
         health: LaneHealth,
+        clock_check: ClockCheck,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._control = control
         self._releases = releases
         self.health = health
+        self._clock_check = clock_check
 
     def answer(self, fold: PartitionFold, question: Question) -> DecisionCore | None:
         """Returns the core, or None while this lane cannot or must not say anything."""
-        control = self._control
         lane_ms = self._clock.now_ms()
-        decided_at_ms = decision_time(lane_ms, question)
-        failure = self._fault(fold, question, decided_at_ms)
-        seen = Observed(
-            decided_at_ms=decided_at_ms,
-            measured_control_end=max(control.measured_end, control.fold.folded + 1),
-        )
-        world = World(
-            cluster=self._cluster,
-            control=control.fold,
-            partition=fold,
-            policy=self._releases.policy,
-        )
+        seen = self._observe(question, lane_ms)
+        failure = self._fault(fold, question, seen.decided_at_ms)
+        world = self._world(fold)
         request = question.request
-        if failure is Failure.NONE or request is None or decided_at_ms >= request.deadline_ms:
+        if failure is Failure.NONE or request is None or seen.decided_at_ms >= request.deadline_ms:
             core = self._decide_guarded(question, world, seen)
             if core is not None:
                 return core
@@ -68,21 +61,25 @@ class LaneJudge:
         self.health.failed(failure)
         return decide(question, world, replace(seen, failure=failure))
 
-    def unwritable(self, fold: PartitionFold, question: Question) -> DecisionCore:
-        """Returns the denial of a request whose decision the log would not take."""
+    def refuse(self, fold: PartitionFold, question: Question) -> DecisionCore:
+        """Returns the denial of a request that breaks its decider, without asking any engine."""
+        seen = self._observe(question, self._clock.now_ms())
+        return decide(question, self._world(fold), replace(seen, failure=Failure.INTERNAL))
+
+    def _observe(self, question: Question, lane_ms: int) -> Observed:
         control = self._control
-        seen = Observed(
-            decided_at_ms=decision_time(self._clock.now_ms(), question),
+        return Observed(
+            decided_at_ms=decision_time(lane_ms, question),
             measured_control_end=max(control.measured_end, control.fold.folded + 1),
-            failure=Failure.INTERNAL,
         )
-        world = World(
+
+    def _world(self, fold: PartitionFold) -> World:
+        return World(
             cluster=self._cluster,
-            control=control.fold,
+            control=self._control.fold,
             partition=fold,
             policy=self._releases.policy,
         )
-        return decide(question, world, seen)
 
     def _decide_guarded(
         self, question: Question, world: World, seen: Observed
@@ -109,6 +106,8 @@ class LaneJudge:
         """Returns what keeps this lane from deciding properly now."""
         control = self._control
         request, state = question.request, question.state
+        if self._clock_check.fault:
+            return Failure.CLOCK
         if control.why_not_ready():
             return Failure.CONTROL
         if request is not None and request.control_offset > control.fold.folded:

@@ -14,7 +14,12 @@ from typing import Final
 
 import structlog
 
-from agentguard.contracts.errors import FatalLogError, LogError, QueueFullError
+from agentguard.contracts.errors import (
+    AgentGuardError,
+    FatalLogError,
+    LogError,
+    QueueFullError,
+)
 from agentguard.contracts.ports import (
     Clock,
     Codec,
@@ -36,6 +41,7 @@ from agentguard.contracts.records import (
 )
 from agentguard.contracts.topics import Topic
 from agentguard.decision.world import Question
+from agentguard.pipeline.clock_check import ClockCheck
 from agentguard.pipeline.control_feed import ControlFeed
 from agentguard.pipeline.dead_letters import DeadLetters
 from agentguard.pipeline.framing import frame_decision
@@ -43,6 +49,7 @@ from agentguard.pipeline.health import LaneHealth
 from agentguard.pipeline.heartbeats import Heartbeats
 from agentguard.pipeline.intake import Intake
 from agentguard.pipeline.judging import LaneJudge
+from agentguard.pipeline.poison import PoisonNotes
 from agentguard.pipeline.releases import Releases
 from agentguard.pipeline.share import Held, Queued, Share
 from agentguard.pipeline.topology import LANE_TOPICS, lane_group, lane_partitions, places
@@ -54,6 +61,7 @@ IDLE_WAIT_MS: Final = 50
 BUSY_WAIT_MS: Final = 2
 COMMIT_EVERY_MS: Final = 1_000
 ORPHAN_AFTER_MS: Final = 1_000
+NOBODY_KNOWS: Final = 2**63
 
 _log = structlog.get_logger("lane")
 
@@ -80,6 +88,8 @@ class LanePorts:
     releases: Releases
     heartbeats: Heartbeats
     letters: DeadLetters
+    clock_check: ClockCheck
+    notes: PoisonNotes
 
 
 class Sent:
@@ -113,6 +123,7 @@ class Lane:
             control=ports.control,
             releases=ports.releases,
             health=self.health,
+            clock_check=ports.clock_check,
         )
         self.decided = 0
         self._intake = Intake(ports.codec, ports.control, ports.letters)
@@ -149,6 +160,7 @@ class Lane:
         ports.writer.poll()
         if self._undelivered:
             self._send_again()
+        ports.clock_check.look()
         self._every_second()
         return len(records)
 
@@ -180,7 +192,7 @@ class Lane:
         if not all(share.is_caught_up for share in self._shares.values()):
             return "the log is not read to where it ended at the start"
         ports = self._ports
-        reason = ports.control.why_not_ready()
+        reason = ports.clock_check.fault or ports.control.why_not_ready()
         if reason:
             return reason
         if not ports.releases.update(ports.control.fold, ports.clock.now_ms()):
@@ -192,6 +204,7 @@ class Lane:
         ports = self._ports
         ports.control.pump(timeout_ms)
         ports.writer.poll()
+        ports.clock_check.look()
         self._every_second()
         if ports.control.why_not_ready():
             return None
@@ -301,16 +314,34 @@ class Lane:
             fault=head.fault or "it is no request",
         )
         began = self._ports.clock.monotonic_ms()
-        core = self._judge.answer(share.fold, question)
+        core = self._answer(share, question)
         if core is None:
             return False
         spent = StageTime(stage="decide", us=int((self._ports.clock.monotonic_ms() - began) * 1000))
+        return self._write(share, head, question, core, spent)
+
+    def _answer(self, share: Share, question: Question) -> DecisionCore | None:
+        notes, record = self._ports.notes, question.record
+        if notes.is_poison(record.partition, record.offset):
+            return self._judge.refuse(share.fold, question)
+        notes.begin(record.partition, record.offset)
+        try:
+            core = self._judge.answer(share.fold, question)
+        except AgentGuardError:
+            notes.end()  # the log's fault, not the request's
+            raise
+        notes.end()
+        return core
+
+    def _write(
+        self, share: Share, head: Queued, question: Question, core: DecisionCore, spent: StageTime
+    ) -> bool:
         measured = Measured(
             lane=self._name.lane, worker=self._name.worker, stages=(spent,), cache=False
         )
         value = frame_decision(self._ports.codec, core, measured)
         if value is None:
-            core = self._judge.unwritable(share.fold, question)
+            core = self._judge.refuse(share.fold, question)
             value = frame_decision(self._ports.codec, core, measured)
             if value is None:
                 raise FatalLogError("a denial does not fit the log")
@@ -380,14 +411,14 @@ class Lane:
             ready=not reason,
             reason=reason or ports.releases.fault,
         )
+        ports.clock_check.expect()
 
     def _pass_orphans(self, now: float) -> None:
         """Steps over decisions whose requests do not exist, as the log itself says."""
         for number, share in self._shares.items():
             held = share.stuck(now, ORPHAN_AFTER_MS)
             while held is not None and held.core is not None:
-                end = self._ports.index.bounds(places(number)[0])[1]
-                if held.core.request_offset < end:
+                if held.core.request_offset < self._end_of_requests(number):
                     break
                 self._intake.note(held.record, "no_such_request")
                 share.pass_stuck()
@@ -401,10 +432,14 @@ class Lane:
         if not self.health.is_suspicious():
             return
         for number, share in self._shares.items():
-            try:
-                end = self._ports.index.bounds(places(number)[0])[1]
-            except LogError:
-                return
-            if end > share.fold.next_request:
+            end = self._end_of_requests(number)
+            if share.fold.next_request < end < NOBODY_KNOWS:
                 raise FatalLogError("requests grow and this member reads none of them")
         self.health.note_reads()
+
+    def _end_of_requests(self, partition: int) -> int:
+        """Returns where the partition's requests end now; beyond every offset if nobody answers."""
+        try:
+            return self._ports.index.bounds(places(partition)[0])[1]
+        except LogError:
+            return NOBODY_KNOWS

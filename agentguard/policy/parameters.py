@@ -66,6 +66,9 @@ _STRUCTURE: Final = frozenset(
     ]
 )
 _DEFINITIONS: Final = ("$defs", "definitions")
+# stands in a place for a name that the schema does not hold
+_ANY: Final = "*"
+_NAMES_TOLD_MAX: Final = 8
 
 
 class MisfitError(Exception):
@@ -79,8 +82,9 @@ class UnusableError(Exception):
 def check(schema_json: str, parameters: Mapping[str, Json]) -> str:
     """Returns an empty text where the parameters fit, else what does not and where.
 
-    The answer names parameters and bounds, never a value. A schema that cannot be read or holds
-    a keyword that cannot be judged fits nothing.
+    The answer names parameters as the schema does and bounds, never a value, nor a name that only
+    the caller gave: both may be personal, and the answer lies on the log in the clear. A schema
+    that cannot be read or holds a keyword that cannot be judged fits nothing.
     """
     try:
         _check_root(_usable(schema_json), dict(parameters))
@@ -110,9 +114,8 @@ def _check_root(schema: Json, parameters: dict[str, Json]) -> None:
     run = _Run(schema)
     if isinstance(schema, dict) and "additionalProperties" not in schema:
         named = run.members(schema)
-        for name in parameters:
-            if name not in named:
-                raise MisfitError(f"`/{name}` is not a known parameter")
+        if not named.issuperset(parameters):
+            raise _unknown_member("", named)
     run.fits(schema, parameters, "", is_open=True)
 
 
@@ -167,9 +170,9 @@ class _Run:
             if name in properties:
                 self.fits(properties[name], item, f"{place}/{name}")
             elif other is False:
-                raise MisfitError(f"`{place}/{name}` is not a known parameter")
+                raise _unknown_member(place, properties)
             elif other is not True:
-                self.fits(other, item, f"{place}/{name}")
+                self.fits(other, item, f"{place}/{_ANY}")
 
     def _list(self, schema: Mapping[str, Json], value: list[Json], place: str) -> None:
         first = _list(schema.get("prefixItems", []))
@@ -231,6 +234,12 @@ class _Run:
         if "$ref" in schema:
             parts.append(self.resolve(schema["$ref"]))
         return named.union(*(self.members(part, depth + 1) for part in parts))
+
+
+def _unknown_member(place: str, named: Iterable[str]) -> MisfitError:
+    """Returns what is wrong with a member that the schema does not name: the names that it knows."""
+    known = ", ".join(f"`{name}`" for name in sorted(named)[:_NAMES_TOLD_MAX]) or "none"
+    return MisfitError(f"`{place or '/'}` has a parameter that is not known; known are {known}")
 
 
 def _unknown_keywords(schema: Json) -> Iterable[str]:

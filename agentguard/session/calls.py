@@ -98,9 +98,9 @@ class Session:
             self.untrusted_calls,
             self.size,
             self.is_cut,
-            sorted(self.seen.items()),
-            sorted(self.borrowed),
-            sorted(self.lowered),
+            sorted(self.seen.items()) if self.seen else (),
+            sorted(self.borrowed) if self.borrowed else (),
+            sorted(self.lowered) if self.lowered else (),
         )
 
 

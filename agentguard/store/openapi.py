@@ -33,7 +33,7 @@ def _plain(summary: str, *, may_fail: bool) -> Json:
 
 _PARAMETERS: list[Json] = [
     _parameter("query", "the statement, or its first part before the body's"),
-    _parameter("database", "agentguard unless set"),
+    _parameter("database", "`agentguard` unless set"),
     _parameter("default_format", "format of the answer where the statement names none"),
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -184,7 +185,7 @@ def decision_row(
         src.event_time_ms, src.tenant, src.agent_id, Topic.REQUESTS, core.request_partition,
         core.request_offset, counts, src.request_id, src.tool, src.session_id, core.mode,
         core.verdict, core.codes[0] if core.codes else "", core.codes,
-        reason_text(core.reason.template, core.reason.arguments, {}), core.remedy or "",
+        _reason(core.reason.template, core.reason.arguments), core.remedy or "",
         core.rules, core.scopes, [o.type for o in core.obligations], view.risk, view.intent,
         view.recommended, view.confidence_ppm, view.reasons, view.model, view.source,
         seen.failure, {f.name: f.value for f in core.facts}, [c.counter for c in core.charges],
@@ -282,6 +283,12 @@ def checkpoint_row(record: LogRecord, leaf: bytes, checkpoint: Checkpoint) -> Ro
         checkpoint.next_offset,
     )
     return _row(CHECKPOINTS, time_ms, (*_place(record, leaf), *own))
+
+
+@lru_cache(maxsize=1_024)
+def _reason(template: str, arguments: tuple[str, ...]) -> str:
+    """Returns the text of a reason without its quotes. Few differ; each costs 10 µs to flatten."""
+    return reason_text(template, arguments, {})
 
 
 def tenant_of(body: CommandBody | None) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +200,32 @@ def test_no_forged_allow_is_effective(ledger: Ledger, planted: Planted) -> None:
     assert not forged & effective
 
 
+def test_an_invalid_command_has_no_effect_and_says_why(world: World, planted: Planted) -> None:
+    offsets = {at[1] for (topic, _), at in planted.items() if topic == Topic.CONTROL}
+
+    def is_listed() -> bool:
+        rows = world.sql(
+            "SELECT offset, accepted, rejection, problem FROM agentguard.control_commands"
+        )
+        listed = {int(o): (a, r, p) for o, a, r, p in rows if int(o) in offsets}
+        assert all(not accepted for accepted, _, _ in listed.values())
+        assert all(rejection or problem for _, rejection, problem in listed.values())
+        return set(listed) == offsets
+
+    until(is_listed, what="every invalid command is listed")
+
+
+@pytest.mark.parametrize("name", ["decide", "seal", "store"])
+def test_a_process_that_starts_on_a_poisoned_log_gets_through_it(
+    world: World, planted: Planted, name: str
+) -> None:
+    killed = world.kill(name)
+    world.wait_restarted(name, killed)
+    for agent in (VICTIM, OTHER):
+        until(partial(_is_allowed, world, agent), what=f"{agent} is allowed again")
+    world.wait_ready()
+
+
 def test_dead_letters_say_where_the_record_lies_what_read_it_and_why_not(
     world: World, planted: Planted
 ) -> None:
@@ -234,32 +262,6 @@ def test_dead_letters_say_where_the_record_lies_what_read_it_and_why_not(
         assert found[place].cluster == world.platform.cluster
 
 
-def test_an_invalid_command_has_no_effect_and_says_why(world: World, planted: Planted) -> None:
-    offsets = {at[1] for (topic, _), at in planted.items() if topic == Topic.CONTROL}
-
-    def is_listed() -> bool:
-        rows = world.sql(
-            "SELECT offset, accepted, rejection, problem FROM agentguard.control_commands"
-        )
-        listed = {int(o): (a, r, p) for o, a, r, p in rows if int(o) in offsets}
-        assert all(not accepted for accepted, _, _ in listed.values())
-        assert all(rejection or problem for _, rejection, problem in listed.values())
-        return set(listed) == offsets
-
-    until(is_listed, what="every invalid command is listed")
-
-
-@pytest.mark.parametrize("name", ["decide", "seal", "store"])
-def test_a_process_that_starts_on_a_poisoned_log_gets_through_it(
-    world: World, planted: Planted, name: str
-) -> None:
-    killed = world.kill(name)
-    world.wait_restarted(name, killed)
-    for agent in (VICTIM, OTHER):
-        until(partial(_is_allowed, world, agent), what=f"{agent} is allowed again")
-    world.wait_ready()
-
-
 def test_the_seal_goes_on_over_the_poison(world: World, planted: Planted) -> None:
     assert_sealed(world)
 
@@ -276,3 +278,19 @@ def test_after_all_of_it_decisions_keep_their_order_and_one_each(
     assert {p: e.offset for p, e in ledger.effective.items()}.items() <= {
         p: e.offset for p, e in later.effective.items()
     }.items()
+
+
+def test_verify_finds_nothing_but_what_was_planted(
+    world: World, planted: Planted, tmp_path: Path
+) -> None:
+    done = world.live.run("audit", "export", str(tmp_path / "trail"), "--json")
+    assert done.returncode == 0, done.stderr
+    digest = world.platform.genesis_digest
+    done = world.live.run("verify", str(tmp_path / "trail"), "--genesis", digest, "--json")
+    severe = [f for f in json.loads(done.stdout)["findings"] if f["severity"] == "tampered"]
+    places = {(topic.value, *at) for (topic, _), at in planted.items()}  # type: ignore[attr-defined]
+    places |= {
+        ("anchors", -1, at[1]) for (topic, _), at in planted.items() if topic == Topic.ANCHORS
+    }
+    for finding in severe:
+        assert (finding["topic"], finding["partition"], finding["offset"]) in places, finding

@@ -406,7 +406,7 @@ def test_dry_run_says_what_it_would_have_been_and_grants_nothing() -> None:
         (Failure.CONTROL, Code.CONTROL_STALE),
         (Failure.CLASSIFIER, Code.CLASSIFIER_FAILED),
         (Failure.ENGINE, Code.LANE_FAILURE),
-        (Failure.INTERNAL, Code.LANE_FAILURE),
+        (Failure.INTERNAL, Code.POISON),
     ],
 )
 def test_lanes_failure_is_a_denial_with_its_basis(failure: Failure, code: Code) -> None:

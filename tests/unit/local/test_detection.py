@@ -169,7 +169,7 @@ def test_what_only_an_output_asks_for_is_stopped(row: tuple[object, ...]) -> Non
 
 def test_outputs_beyond_the_kept_evidence_make_history_incomplete() -> None:
     registered = {"read_page": tool("read_page", "read"), "send_email": MAIL}
-    old = SampleCall(tool="read_page", arguments={}, output="x" * 16_000)
+    old = SampleCall(tool="read_page", arguments={}, output="x" * 60_000)
     call = SampleCall(tool="send_email", arguments={"to": "a@ex.org"}, output="")
     found = judge().judge("Mail a@ex.org", call, [old, old], registered)
     assert found.provenance.incomplete

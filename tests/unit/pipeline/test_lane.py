@@ -29,8 +29,12 @@ from agentguard.contracts.records import (
     Verdict,
 )
 from agentguard.contracts.topics import Topic, agent_key, partition_of
+from agentguard.decision import authorize
+from agentguard.decision import decide as decide_module
+from agentguard.decision.world import Question
 from agentguard.pipeline import topology
 from agentguard.pipeline.lane import ORPHAN_AFTER_MS, Lane
+from agentguard.pipeline.poison import NOTES_BYTES, PoisonNotes
 from agentguard.policy.release import Release
 from agentguard.registry.tools import ToolLabels, make_tool
 from tests import worlds as w
@@ -482,3 +486,83 @@ def test_own_decision_copied_to_another_partition_decides_nothing_there() -> Non
     run(lane)
     assert lane.positions()[TopicPartition(Topic.REQUESTS, here)] == 0
     assert lane.positions()[TopicPartition(Topic.REQUESTS, there)] == 1
+
+
+def test_request_that_killed_the_process_twice_is_denied_without_any_engine() -> None:
+    platform = Platform()
+    notes = bytearray(NOTES_BYTES)
+
+    class Killer(MoodyEngine):
+        def evaluate(self, document: bytes) -> EngineResult | None:
+            if b'"name":"notes.read"' in document:
+                raise KeyboardInterrupt  # the process ends here, between begin and end
+            return super().evaluate(document)
+
+    platform.ask(w.request(1))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            platform.ready_lane(make_engine=Killer, notes=notes)
+    assert platform.cores() == []
+    platform.ready_lane(make_engine=Killer, notes=notes)
+    assert last(platform).codes == (Code.POISON,)
+    assert last(platform).observations.failure is Failure.INTERNAL
+
+
+def test_request_that_killed_the_process_once_gets_another_try() -> None:
+    platform = Platform()
+    notes = bytearray(NOTES_BYTES)
+    PoisonNotes(notes).begin(0, 0)
+    platform.ask(w.request(1))
+    platform.ready_lane(notes=notes)
+    assert last(platform).verdict is Verdict.ALLOW
+
+
+def test_mistake_in_the_stages_denies_its_request_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    platform = Platform()
+    lane = platform.ready_lane()
+    real = authorize.authorize_call
+
+    def mistaken(question: Question, *rest: object) -> object:
+        if question.record.offset == 0:
+            raise ZeroDivisionError
+        return real(question, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decide_module, "authorize_call", mistaken)
+    platform.ask(w.request(1))
+    platform.ask(w.request(2))
+    run(lane)
+    assert [c.codes[0] for c in platform.cores()] == [Code.POISON, Code.ALLOWED]
+
+
+@pytest.mark.parametrize("off_ms", [2_000, -2_000])
+def test_lane_whose_clock_is_off_the_logs_is_silent(off_ms: int) -> None:
+    platform = Platform()
+    own = w.FakeClock(now=w.NOW + off_ms)
+    lane = platform.lane(clock=own)
+    for _ in range(4):
+        run(lane)
+        own.advance(100)
+        platform.clock.advance(100)
+        lane._ports.control.ask_end()
+    assert "ms off" in lane.why_not_ready()
+    platform.ask(w.request(1, accepted_at_ms=own.now, deadline_ms=own.now + 1_000))
+    run(lane)
+    assert platform.cores() == []
+    own.now += 990
+    run(lane)
+    assert last(platform).observations.failure is Failure.CLOCK
+
+
+def test_slow_broker_alone_is_no_fault_of_the_clock() -> None:
+    platform = Platform()
+    lane = platform.ready_lane()
+    platform.clock.advance(5_000)
+    lane._ports.control.ask_end()
+    run(lane)
+    assert lane.why_not_ready() == ""
+
+
+def name(agent: str) -> bytes:
+    return agent_key(w.TENANT, agent)
