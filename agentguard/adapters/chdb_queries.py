@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read-only questions to the embedded engine, each on a handle of its own.
 
-Two gates, both needed: the engine's own classification of the text (refuses OUTFILE, SYSTEM, KILL,
-SET and several statements, which `readonly` lets pass) and `SET readonly = 1` (refuses `file()`,
-`url()`, `Python()` and SETTINGS, which the classification lets pass).
+Three gates, all needed: the engine's own classification of the text (refuses OUTFILE, SYSTEM,
+KILL, SET and several statements, which `readonly` lets pass); `SET readonly = 1` (refuses the table
+functions `file()`, `url()`, `Python()` and SETTINGS, which the classification lets pass); and the
+engine's own syntax tree, in which no function may read a file or speak to a model (the scalar
+`file('/path')` passes both others and reads whatever this process can read: every key it holds).
 """
 
 from __future__ import annotations
@@ -26,6 +28,16 @@ _SELECTS = re.compile(r"\s*\(?\s*(SELECT|WITH)\b", re.IGNORECASE)  # SHOW and th
 # each block of these is complete in itself, so that blocks can be sent as they come
 _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# as nodes of `EXPLAIN AST`: names come there unescaped; a bare name may be a function's, too
+_REACHES_OUT = re.compile(
+    r"^ *(?:(?:Function|Identifier) (?:file|logTrace|addressTo\w+|ai[A-Z]\w*)(?:$| )"
+    r"|ColumnsApplyTransformer|QueryParameter)",
+    re.MULTILINE,
+)
+OUTSIDE = (
+    "Code: 497. DB::Exception: no function that reaches outside the store is accepted here, "
+    "and no APPLY. (ACCESS_DENIED)"
+)
 MESSAGE_CHARS_MAX = 2_000
 _REFUSALS = (chdb.ChdbError, RuntimeError, ValueError)  # what the engine's failures come as
 
@@ -92,6 +104,7 @@ class ChdbQueries:
         handle = chdb.connect(self._connection)
         try:
             _prepare(handle, question)
+            _refuse_reaching_out(handle, question)
             if is_streamed:
                 return Answer(_Stream(handle, question), answer_format, 0, 0)
             result = handle.query(question.sql, question.format, params=dict(question.parameters))
@@ -117,6 +130,16 @@ def _prepare(handle: Any, question: Question) -> None:
         handle.query(f"SET {', '.join(pairs)}")
     # one way: nothing after this changes a setting, writes, or reaches a file or an address
     handle.query("SET readonly = 1")
+
+
+def _refuse_reaching_out(handle: Any, question: Question) -> None:
+    """Raises `QueryError` where the statement's syntax tree holds what reads outside the store."""
+    explained = handle.query(
+        f"EXPLAIN AST {question.sql}", "TSVRaw", params=dict(question.parameters)
+    )
+    tree = bytes(explained.bytes() or b"").decode("utf-8", "replace")
+    if not tree or _REACHES_OUT.search(tree):
+        raise ValueError(OUTSIDE)
 
 
 class _Stream:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Store: the read-only door. Speaks ClickHouse's HTTP protocol, so that its clients work unchanged.
 
-Every question passes two gates (`adapters.chdb_queries`), under limits, on a handle of its own.
+Every question passes three gates (`adapters.chdb_queries`), under limits, on a handle of its own.
 If the gates do not hold at the start, the door answers nothing at all.
 """
 
@@ -48,7 +48,9 @@ LIMITS: Mapping[str, str] = {
 }
 # settings that only change how an answer looks; every other one is ignored
 SETTINGS_ALLOWED = re.compile(
-    r"date_time_(in|out)put_format|session_timezone|output_format_\w+|final|max_block_size"
+    r"date_time_(in|out)put_format|session_timezone|final|max_block_size"
+    # `output_format_schema` is a path that the engine writes to
+    r"|output_format_(json|pretty|csv|tsv|native|decimal|write_statistics|parquet|arrow)\w*"
     r"|max_result_rows|result_overflow_mode|join_use_nulls|extremes"
 )
 READONLY = "Code: 164. DB::Exception: only one statement that reads is accepted here. (READONLY)"
@@ -74,6 +76,9 @@ REFUSED_BY_ENGINE = (
     "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'x String')",
     "SELECT 1 SETTINGS readonly = 0",
     "SELECT * FROM Python(OPENAPI)",
+    "SELECT file('/etc/hostname')",
+    "SELECT arrayMap(file, ['/etc/hostname'])",
+    "SELECT * APPLY(file) FROM (SELECT '/etc/hostname' AS path)",
 )
 
 
@@ -242,7 +247,7 @@ class _Blocks(StreamingResponse):
 
 
 def ask(queries: Queries, question: Question) -> Answer:
-    """Returns the answer to a question that passed both gates. Raises `QueryError`."""
+    """Returns the answer to a question that passed the gates. Raises `QueryError`."""
     if not queries.is_read_only(question.sql, question.database):
         raise QueryError(READONLY)
     return queries.ask(question)
