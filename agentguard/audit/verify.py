@@ -354,7 +354,7 @@ class TrailCheck:
                 "no anchor from outside: give --anchor with one that someone else holds",
             )
         last = tree.last if tree is not None else None
-        if expected.needs_outside and last is not None:
+        if pin is None and not has_witness and last is not None:
             self.report.statement = (
                 "as the sealing key's holder states it, "
                 f"up to anchor {last.index} of time {_utc(last.anchored_at_ms)}"

@@ -133,6 +133,7 @@ async def _accept(
     gateway.check_open()
     if first is not None:
         return first
+    gateway.check_share(caller)
     try:
         return _submit(gateway, opened, caller, asked, tags)
     except APPEND_ERRORS as error:

@@ -14,11 +14,12 @@ from typing import Final
 
 import structlog
 
-from agentguard.bounds import CONTROL_END_ASK_MS
+from agentguard.bounds import CONTROL_END_ASK_MS, IN_FLIGHT_AGENT_MIN, IN_FLIGHT_AGENT_SHARE
 from agentguard.contracts.codes import Code
 from agentguard.contracts.errors import AgentGuardError, LogError
 from agentguard.contracts.ports import Delivery, TopicPartition
 from agentguard.contracts.topics import Topic
+from agentguard.gateway.callers import Caller
 from agentguard.gateway.decisions_feed import Batch, DecisionsFeed
 from agentguard.gateway.door import APPEND_ERRORS
 from agentguard.gateway.known import KnownOutcomes
@@ -183,6 +184,12 @@ class Gateway:
         reason = self.opened.control.why_not_ready()
         if reason:
             raise RefusedError(Code.NOT_READY, reason)
+
+    def check_share(self, caller: Caller) -> None:
+        """Raises `RefusedError` (shed) where one agent's requests fill more than its share."""
+        most = max(IN_FLIGHT_AGENT_MIN, self.parts.settings.in_flight_max // IN_FLIGHT_AGENT_SHARE)
+        if self.waiting.of_caller(caller) >= most:
+            raise RefusedError(Code.SHED)
 
     def _why_not_open(self) -> str:
         if self._why_not:

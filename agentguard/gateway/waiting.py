@@ -79,6 +79,12 @@ class Waiting:
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
         self._waits: dict[bytes, Wait] = {}
+        # how many wait for each record key: one agent must not fill the gateway, nor its lane
+        self._by_key: dict[bytes, int] = {}
+
+    def of_caller(self, caller: Caller) -> int:
+        """Returns how many requests of this caller's agent wait."""
+        return self._by_key.get(caller.key, 0)
 
     def __len__(self) -> int:
         return len(self._waits)
@@ -90,6 +96,7 @@ class Waiting:
     def add(self, wait: Wait) -> None:
         """Begins a wait; call it before the request's record is appended."""
         self._waits[wait.request.request_id] = wait
+        self._by_key[wait.caller.key] = self._by_key.get(wait.caller.key, 0) + 1
 
     def place(self, request_id: bytes, offset: int) -> Wait | None:
         """Notes where a request lies; returns its wait where a held decision settles it."""
@@ -139,6 +146,7 @@ class Waiting:
         """Ends a wait without a decision; returns it, or None where it was over already."""
         wait = self._waits.pop(request_id, None)
         if wait is not None:
+            self._leave(wait)
             wait.refused = code
         return wait
 
@@ -146,12 +154,21 @@ class Waiting:
         """Ends every wait without a decision."""
         waits = tuple(self._waits.values())
         self._waits.clear()
+        self._by_key.clear()
         for wait in waits:
             wait.refused = code
         return waits
 
+    def _leave(self, wait: Wait) -> None:
+        left = self._by_key[wait.caller.key] - 1
+        if left:
+            self._by_key[wait.caller.key] = left
+        else:
+            del self._by_key[wait.caller.key]
+
     def _settle(self, wait: Wait, seen: SeenDecision) -> Wait:
         del self._waits[wait.request.request_id]
+        self._leave(wait)
         wait.effective = seen
         wait.value = b""
         wait.held.clear()

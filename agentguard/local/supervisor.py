@@ -102,6 +102,13 @@ class Supervisor:
                     return f"it keeps ending ({kept.last_exit}): {self._tail(kept)}"
         return ""
 
+    def kill(self, name: str) -> None:
+        """Kills a process at once; it is started again as after any other end."""
+        with self._lock:
+            for kept in self._all:
+                if kept.spec.name == name and kept.child is not None:
+                    kept.child.kill()
+
     def stop(self) -> None:
         """Stops every process, last started first: SIGTERM, after 10 s SIGKILL."""
         self._stopping.set()

@@ -51,13 +51,15 @@ from agentguard.local.platform_files import (
 )
 from agentguard.local.provision import new_passwords, provision, read_catalogue
 from agentguard.local.steps import Steps
+from agentguard.local.stuck import StuckWatch
 from agentguard.local.supervisor import ProcessSpec, Supervisor, base_environment
 from agentguard.resources import resource
 
 READY_WAIT_S = 60.0
 FOLD_WAIT_MS = 300_000.0
 LOOK_EVERY_S = 0.05
-BROKER_RESTART_WAIT_S = 0.5
+LOOK_AFTER_S = 0.5
+STUCK_DEADLINES = 2
 LOOPBACK = "127.0.0.1"
 
 
@@ -95,7 +97,7 @@ class EmbeddedPlatform:
         self._stopping = threading.Event()
         self._broker: Broker | None = None
         self._archive: ArchiveMaker | None = None
-        self._watcher = threading.Thread(target=self._watch_broker, name="broker", daemon=True)
+        self._watcher = threading.Thread(target=self._watch_others, name="watcher", daemon=True)
         self._platform: Platform | None = None
         self._founding: Founding | None = None
 
@@ -283,8 +285,14 @@ class EmbeddedPlatform:
         self._watcher.start()
         return broker
 
-    def _watch_broker(self) -> None:
-        while not self._stopping.wait(BROKER_RESTART_WAIT_S):
+    def _watch_others(self) -> None:
+        """Restarts the broker where it ended, and a lane that is stuck in one evaluation."""
+        limit_ms = STUCK_DEADLINES * self.settings.request_timeout_ms
+        lane = StuckWatch(self.data / "decide" / "decide-a-0.notes", limit_ms=limit_ms)
+        while not self._stopping.wait(LOOK_AFTER_S):
+            if lane.is_stuck(self._clock.monotonic_ms()):
+                self._steps.say("restart", f"the lane is stuck for {limit_ms} ms; it is killed")
+                self._supervisor.kill("decide")
             broker = self._broker
             if broker is not None and not broker.is_running():
                 self._steps.say("restart", "the broker ended; it is started again")

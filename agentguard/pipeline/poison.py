@@ -28,6 +28,14 @@ class Memory(Protocol):
         """Overwrites a part."""
 
 
+def current_request(notes: bytes) -> tuple[int, int] | None:
+    """Returns partition and offset of the request at hand, or None where there is none."""
+    if len(notes) < _CURRENT.size:
+        return None
+    partition, offset = _CURRENT.unpack(notes[: _CURRENT.size])
+    return (partition - 1, offset) if partition > 0 else None
+
+
 class PoisonNotes:
     """Notes over `NOTES_BYTES` of memory that survives a kill; all zero is a fresh one.
 
@@ -38,10 +46,10 @@ class PoisonNotes:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._kills = self._read()
-        partition, offset = _CURRENT.unpack(bytes(memory[: _CURRENT.size]))
         # partition numbers are kept plus one: zeroes name nobody
-        if partition > 0:
-            self._add((partition - 1, offset))
+        killer = current_request(bytes(memory[: _CURRENT.size]))
+        if killer is not None:
+            self._add(killer)
         self.end()
 
     def begin(self, partition: int, offset: int) -> None:

@@ -532,6 +532,21 @@ def test_above_the_bound_of_requests_in_flight_callers_are_shed_at_once() -> Non
     assert sum(x.count for x in said) == 28
 
 
+def test_one_agent_cannot_fill_the_gateway_for_another() -> None:
+    world = new_world(in_flight_max=128, timeout_ms=400)
+
+    async def scenario() -> tuple[list[Reply], Reply]:
+        async with running(world) as caller:
+            crowd = [asyncio.create_task(caller.ask()) for _ in range(60)]
+            await asyncio.sleep(0)
+            other = await caller.ask("bob")
+            return list(await asyncio.gather(*crowd)), other
+
+    crowd, other = asyncio.run(scenario())
+    assert sum(x.status == 429 for x in crowd) == 60 - 32
+    assert (other.status, other.json["code"]) == (504, "deadline")  # nobody decides here
+
+
 # -- what callers may send -----------------------------------------------------------------------
 
 LONG = "x" * 201
