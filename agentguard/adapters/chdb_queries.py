@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read-only questions to the embedded engine, each on a handle of its own.
 
-Two gates, both needed: the engine's own classification of the text (refuses OUTFILE, SYSTEM, KILL,
-SET and several statements, which `readonly` lets pass) and `SET readonly = 1` (refuses `file()`,
-`url()`, `Python()` and SETTINGS, which the classification lets pass).
+Three gates, all needed. The engine's own classification of the text refuses OUTFILE, SYSTEM, KILL,
+SET and several statements, which the others let pass. The names in the text, as the engine itself
+writes it out again, must not be those of functions that reach beyond the tables: embedded, the
+*function* `file('/path')` reads any file of this process, keys included, under every grant and
+`readonly`. `SET readonly = 1` refuses the *table functions* `file()`, `url()`, `Python()` and
+SETTINGS, which the first two let pass.
 """
 
 from __future__ import annotations
@@ -27,6 +30,23 @@ _SELECTS = re.compile(r"\s*\(?\s*(SELECT|WITH)\b", re.IGNORECASE)  # SHOW and th
 _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MESSAGE_CHARS_MAX = 2_000
+READONLY = "Code: 164. DB::Exception: only one statement that reads is accepted here. (READONLY)"
+# Functions that read files, ask services, print to the log, show the process or only take time.
+# Reviewed against every function of the pinned engine; a test lists those that nobody has seen.
+REFUSED_NAMES = frozenset(
+    name.lower()
+    for name in (
+        "file", "catboostEvaluate", "naiveBayesClassifier", "naiveBayesClassifierWithAllProbs",
+        "naiveBayesClassifierWithProb", "aiClassify", "aiEmbed", "aiExtract", "aiFilter",
+        "aiGenerate", "aiRedact", "aiSimilarity", "aiTranslate", "addressToLine",
+        "addressToLineWithInlines", "addressToSymbol", "demangle", "logTrace", "sleep",
+        "sleepEachRow", "showCertificate", "getClientHTTPHeader", "evalMLMethod",
+        # table functions that run a text or a program, and the table that stops every thread
+        "eval", "executable", "stack_trace",
+    )
+)  # fmt: skip
+# the engine's own form of a statement: text in single quotes, names bare or in backticks
+_TOKENS = re.compile(r"'(?:[^'\\]|\\.)*'|`((?:[^`\\]|\\.)*)`|([A-Za-z_][A-Za-z0-9_]*)", re.DOTALL)
 _REFUSALS = (chdb.ChdbError, RuntimeError, ValueError)  # what the engine's failures come as
 
 
@@ -69,13 +89,24 @@ class ChdbQueries:
         options = urlencode({"config-file": str(config_file)})
         self._connection = f"{path.resolve()}?{options}"
         self._gate = chdb.connect(self._connection)
+        self._gate.query("SET log_queries = 0")
         self._lock = threading.Lock()
 
-    def is_read_only(self, sql: str, database: str) -> bool:
-        """Returns whether the text is exactly one statement that only reads."""
+    def refusal(self, sql: str, database: str) -> str:
+        """Returns why a text is not asked, in ClickHouse's form; empty where it may be."""
         with self._lock:
             found = self._gate._conn.classify_query(sql, database)  # noqa: SLF001 (no public name)
-        return bool(found["query_class"].name == "READ_ONLY" and found["statement_count"] == 1)
+            if found["query_class"].name != "READ_ONLY" or found["statement_count"] != 1:
+                return READONLY
+            try:
+                write_out = f"SELECT formatQuerySingleLine({_quoted(sql)})"
+                written = self._gate.query(write_out, "RawBLOB").bytes()
+            except _REFUSALS as error:
+                return str(error)[:MESSAGE_CHARS_MAX]
+        refused = REFUSED_NAMES & names_of((written or b"").decode())
+        if refused:
+            return f"Code: 497. DB::Exception: `{min(refused)}` is not available. (ACCESS_DENIED)"
+        return ""
 
     def ask(self, question: Question) -> Answer:
         """Returns the answer. Raises `QueryError`, here or while blocks are taken.
@@ -106,6 +137,15 @@ class ChdbQueries:
     def close(self) -> None:
         """Closes the gate's handle."""
         self._gate.close()
+
+
+def names_of(written: str) -> frozenset[str]:
+    """Returns the names in a statement that the engine has written out, in small letters."""
+    return frozenset(
+        (match.group(1) or match.group(2)).lower()
+        for match in _TOKENS.finditer(written)
+        if match.group(1) or match.group(2)
+    )
 
 
 def _prepare(handle: Any, question: Question) -> None:

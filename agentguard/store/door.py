@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Store: the read-only door. Speaks ClickHouse's HTTP protocol, so that its clients work unchanged.
 
-Every question passes two gates (`adapters.chdb_queries`), under limits, on a handle of its own.
+Every question passes three gates (`adapters.chdb_queries`), under limits, on a handle of its own.
 If the gates do not hold at the start, the door answers nothing at all.
 """
 
@@ -51,7 +51,6 @@ SETTINGS_ALLOWED = re.compile(
     r"date_time_(in|out)put_format|session_timezone|output_format_\w+|final|max_block_size"
     r"|max_result_rows|result_overflow_mode|join_use_nulls|extremes"
 )
-READONLY = "Code: 164. DB::Exception: only one statement that reads is accepted here. (READONLY)"
 AUTHENTICATION = "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)"
 TOO_MANY = "Code: 202. DB::Exception: too many questions at once. (TOO_MANY_SIMULTANEOUS_QUERIES)"
 TOO_LARGE = "Code: 62. DB::Exception: the question is too large. (SYNTAX_ERROR)"
@@ -68,6 +67,12 @@ REFUSED_BY_TEXT = (
     "SET readonly = 0",
     "SELECT 1; SELECT 2",
     "CREATE TABLE agentguard.x (a UInt8) ENGINE = Memory",
+    "SELECT file('/etc/hostname')",
+    "SELECT `\\x66ile`('/etc/hostname')",
+    "SELECT arrayMap(x -> file(x), ['/etc/hostname'])",
+    "SELECT * APPLY file FROM (SELECT '/etc/hostname')",
+    "SELECT * FROM values('a String', file('/etc/hostname'))",
+    "EXPLAIN SELECT file('/etc/hostname')",
 )
 REFUSED_BY_ENGINE = (
     "SELECT * FROM file('/etc/hostname', 'LineAsString')",
@@ -80,8 +85,8 @@ REFUSED_BY_ENGINE = (
 class Queries(Protocol):
     """What the door asks: `adapters.chdb_queries.ChdbQueries`. Blocks; called on threads."""
 
-    def is_read_only(self, sql: str, database: str) -> bool:
-        """Returns whether the text is exactly one statement that only reads."""
+    def refusal(self, sql: str, database: str) -> str:
+        """Returns why a text is not asked, in ClickHouse's form; empty where it may be."""
 
     def ask(self, question: Question) -> Answer:
         """Returns the answer. Raises `QueryError`."""
@@ -243,8 +248,9 @@ class _Blocks(StreamingResponse):
 
 def ask(queries: Queries, question: Question) -> Answer:
     """Returns the answer to a question that passed both gates. Raises `QueryError`."""
-    if not queries.is_read_only(question.sql, question.database):
-        raise QueryError(READONLY)
+    refusal = queries.refusal(question.sql, question.database)
+    if refusal:
+        raise QueryError(refusal)
     return queries.ask(question)
 
 
@@ -252,15 +258,15 @@ def self_test(queries: Queries) -> str:
     """Returns why the gates cannot be relied on; empty where they hold."""
     try:
         for sql in REFUSED_BY_TEXT:
-            if queries.is_read_only(sql, DATABASE):
-                return f"the first gate lets pass: {sql}"
-        if not queries.is_read_only("SELECT 1", DATABASE):
-            return "the first gate refuses a question"
+            if not queries.refusal(sql, DATABASE):
+                return f"the gates before the engine let pass: {sql}"
+        if queries.refusal("SELECT 1", DATABASE):
+            return "the gates before the engine refuse a question"
         for sql in REFUSED_BY_ENGINE:
             if _is_answered(queries, sql):
-                return f"the second gate lets pass: {sql}"
+                return f"the engine lets pass: {sql}"
         if not _is_answered(queries, "SELECT 1"):
-            return "the second gate refuses a question"
+            return "the engine refuses a question"
     except Exception as error:  # noqa: BLE001 (whatever fails here, the door stays shut)
         return f"the gates cannot be tried: {type(error).__name__}"
     return ""
