@@ -29,6 +29,8 @@ _SELECTS = re.compile(r"\s*\(?\s*(SELECT|WITH)\b", re.IGNORECASE)  # SHOW and th
 # each block of these is complete in itself, so that blocks can be sent as they come
 _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_IDENTIFIERS = re.compile(r"\{\s*(\w+)\s*:\s*Identifier\s*\}", re.IGNORECASE)
 MESSAGE_CHARS_MAX = 2_000
 READONLY = "Code: 164. DB::Exception: only one statement that reads is accepted here. (READONLY)"
 # Functions that read files, ask services, print to the log, show the process or only take time.
@@ -92,10 +94,11 @@ class ChdbQueries:
         self._gate.query("SET log_queries = 0")
         self._lock = threading.Lock()
 
-    def refusal(self, sql: str, database: str) -> str:
-        """Returns why a text is not asked, in ClickHouse's form; empty where it may be."""
+    def refusal(self, question: Question) -> str:
+        """Returns why a question is not asked, in ClickHouse's form; empty where it may be."""
+        sql = question.sql
         with self._lock:
-            found = self._gate._conn.classify_query(sql, database)  # noqa: SLF001 (no public name)
+            found = self._gate._conn.classify_query(sql, question.database)  # noqa: SLF001 (no public name)
             if found["query_class"].name != "READ_ONLY" or found["statement_count"] != 1:
                 return READONLY
             try:
@@ -103,7 +106,15 @@ class ChdbQueries:
                 written = self._gate.query(write_out, "RawBLOB").bytes()
             except _REFUSALS as error:
                 return str(error)[:MESSAGE_CHARS_MAX]
-        refused = REFUSED_NAMES & names_of((written or b"").decode())
+        text = (written or b"").decode()
+        names = names_of(text)
+        # a name that comes in as a parameter is put in place after the statement is read
+        for parameter in _IDENTIFIERS.findall(text):
+            value = question.parameters.get(parameter, "")
+            if not _DOTTED.fullmatch(value):
+                return f"Code: 457. DB::Exception: `{parameter}` is no plain name. (BAD_ARGUMENTS)"
+            names |= set(value.lower().split("."))
+        refused = REFUSED_NAMES & names
         if refused:
             return f"Code: 497. DB::Exception: `{min(refused)}` is not available. (ACCESS_DENIED)"
         return ""

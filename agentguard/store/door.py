@@ -73,6 +73,7 @@ REFUSED_BY_TEXT = (
     "SELECT * APPLY file FROM (SELECT '/etc/hostname')",
     "SELECT * FROM values('a String', file('/etc/hostname'))",
     "EXPLAIN SELECT file('/etc/hostname')",
+    "SELECT arrayMap({f:Identifier}, ['/etc/hostname'])",
 )
 REFUSED_BY_ENGINE = (
     "SELECT * FROM file('/etc/hostname', 'LineAsString')",
@@ -85,8 +86,8 @@ REFUSED_BY_ENGINE = (
 class Queries(Protocol):
     """What the door asks: `adapters.chdb_queries.ChdbQueries`. Blocks; called on threads."""
 
-    def refusal(self, sql: str, database: str) -> str:
-        """Returns why a text is not asked, in ClickHouse's form; empty where it may be."""
+    def refusal(self, question: Question) -> str:
+        """Returns why a question is not asked, in ClickHouse's form; empty where it may be."""
 
     def ask(self, question: Question) -> Answer:
         """Returns the answer. Raises `QueryError`."""
@@ -248,7 +249,7 @@ class _Blocks(StreamingResponse):
 
 def ask(queries: Queries, question: Question) -> Answer:
     """Returns the answer to a question that passed both gates. Raises `QueryError`."""
-    refusal = queries.refusal(question.sql, question.database)
+    refusal = queries.refusal(question)
     if refusal:
         raise QueryError(refusal)
     return queries.ask(question)
@@ -258,9 +259,9 @@ def self_test(queries: Queries) -> str:
     """Returns why the gates cannot be relied on; empty where they hold."""
     try:
         for sql in REFUSED_BY_TEXT:
-            if not queries.refusal(sql, DATABASE):
+            if not queries.refusal(_plain(sql)):
                 return f"the gates before the engine let pass: {sql}"
-        if queries.refusal("SELECT 1", DATABASE):
+        if queries.refusal(_plain("SELECT 1")):
             return "the gates before the engine refuse a question"
         for sql in REFUSED_BY_ENGINE:
             if _is_answered(queries, sql):
@@ -272,9 +273,13 @@ def self_test(queries: Queries) -> str:
     return ""
 
 
+def _plain(sql: str) -> Question:
+    return Question(sql, DATABASE, "TabSeparated", {"f": "file"}, LIMITS)
+
+
 def _is_answered(queries: Queries, sql: str) -> bool:
     try:
-        answer = queries.ask(Question(sql, DATABASE, "TabSeparated", {}, LIMITS))
+        answer = queries.ask(_plain(sql))
         return bool(b"".join(answer.blocks))
     except QueryError:
         return False

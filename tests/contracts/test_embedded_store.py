@@ -382,6 +382,32 @@ def test_door_refuses_whatever_does_more_than_read(
     assert ask(embedded, "/?query=SELECT+count()+%3E+0+FROM+requests")[:2] == (200, "1\n")
 
 
+@pytest.mark.parametrize("value", ["file", "FILE", "%5Cx66ile", "%60file%60", "fi%0Ale", "a.file"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT {f:Identifier}('/etc/passwd')",
+        "SELECT * APPLY {f:Identifier} FROM (SELECT '/etc/passwd')",
+        "SELECT * APPLY({f:Identifier}) FROM (SELECT '/etc/passwd')",
+        "SELECT * FROM {f:Identifier}('/etc/passwd', 'LineAsString')",
+        "SELECT arrayMap({f:Identifier}, ['/etc/passwd'])",
+        "SELECT arrayMap({ f : Identifier }, ['/etc/passwd'])",
+        "SELECT arrayMap({f:/**/Identifier}, ['/etc/passwd'])",
+        "SELECT '/etc/passwd' AS a, {f:String}(a)",
+    ],
+)
+def test_name_of_a_function_cannot_come_in_as_a_parameter(
+    embedded: dict[str, Any], sql: str, value: str
+) -> None:
+    status, text, _ = ask(embedded, f"/?param_f={value}", body=sql.encode())
+    assert status in (400, 403, 404, 500), text
+
+
+def test_name_of_a_table_may_come_in_as_a_parameter(client: Any) -> None:
+    sql = "SELECT count() > 0 FROM {t:Identifier}"
+    assert client.query(sql, parameters={"t": "requests"}).result_rows == [(True,)]
+
+
 def test_no_function_of_the_engine_is_new_to_the_review(client: Any) -> None:
     known = set(FUNCTIONS.read_text(encoding="utf-8").splitlines())
     names = client.query("SELECT name FROM system.functions").result_rows
