@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make bench`: measures the running platform and writes the table of `docs/performance.md`.
+"""`make bench`: measures a platform of its own and writes the table of `docs/performance.md`.
 
 Every figure is the median of several runs on one machine that also carries the load generator.
 Machines differ and are shared, so ratios within one run count: the bare two-hop echo of the same
@@ -22,10 +22,9 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-from bench import load as generator
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -43,7 +42,8 @@ from agentguard.local.platform_files import read_platform  # noqa: E402
 from agentguard.local.sample_traffic import load, request_body  # noqa: E402
 from agentguard.local.up import open_log  # noqa: E402
 from agentguard.registry.agents import make_agent, make_credential  # noqa: E402
-from bench import echo  # noqa: E402
+from bench import echo, table  # noqa: E402
+from bench import load as generator  # noqa: E402
 from tests.live_platform import LivePlatform, child_environment  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -222,6 +222,25 @@ class Bench:
             return {}
         return {"p50_ms": lags[len(lags) // 2], "p95_ms": lags[int(len(lags) * 0.95)]}
 
+    def sealed_under_load(self, rate: float, seconds: float) -> dict[str, float]:
+        """Returns `sealed_after` while a fixed rate is offered."""
+        with ThreadPoolExecutor(1) as pool:
+            watched = pool.submit(self.sealed_after, seconds + 1)
+            self.open_loop(rate, seconds)
+            return watched.result()
+
+    def bytes_in_store(self) -> float:
+        """Returns the store's bytes on disk for each effective decision."""
+        folder = self.live.data / "store"
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        log = open_log(self.platform, "auditor")
+        count = sum(
+            log.bounds(TopicPartition("ag.decisions", p))[1]
+            for p in range(log.partitions("ag.decisions"))
+        )
+        log.close()
+        return size / max(1, count)
+
     def bytes_per_decision(self) -> float:
         """Returns the broker's bytes on disk for each effective decision."""
         log = open_log(self.platform, "auditor")
@@ -287,11 +306,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short runs, one of each")
     parser.add_argument("--agents", type=int, default=1_000)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.json")
+    parser.add_argument("--out", type=Path, help="also write every figure as JSON")
     parser.add_argument("--data", default="", help="folder to keep; a temporary one unless set")
     options = parser.parse_args()
-    runs, seconds = (1, 8.0) if options.quick else (3, 20.0)
+    runs, seconds = (1, 8.0) if options.quick else (3, 15.0)
     figures: dict[str, object] = {
+        "seconds": seconds,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {machine.machine()}, Python {machine.python_version()}",
     }
@@ -311,6 +331,8 @@ def main() -> None:
                 figures[f"echo_{rate}"] = echo_run(live.data, rate, seconds / 2)
                 made = [bench.open_loop(rate, seconds) for _ in range(runs)]
                 figures[f"open_{rate}"] = made
+                if rate == 500:
+                    figures["sealed_after"] = bench.sealed_under_load(rate, seconds / 2)
                 print(json.dumps(made[-1]), flush=True)
             print("saturation", flush=True)
             peak = [bench.closed_loop(192, seconds, options.agents) for _ in range(runs)]
@@ -322,10 +344,15 @@ def main() -> None:
             figures["one_agent_32"] = bench.closed_loop(32, seconds / 2, 1)
             figures["one_agent_closed"] = bench.closed_loop(1, seconds / 2, 1)
             figures["bytes_per_decision_log"] = round(bench.bytes_per_decision())
+            figures["bytes_per_decision_store"] = round(bench.bytes_in_store())
         finally:
             live.stop()
-    options.out.write_text(json.dumps(figures, indent=1) + "\n")
-    print(f"written to {options.out.name}", flush=True)
+    print(table.render(figures), flush=True)
+    if options.out is not None:
+        options.out.write_text(json.dumps(figures, indent=1) + "\n")
+    if not options.quick:
+        table.insert(ROOT / "docs" / "performance.md", table.render(figures))
+        table.insert(ROOT / "README.md", table.readme_line(figures))
 
 
 if __name__ == "__main__":

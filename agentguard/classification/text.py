@@ -11,7 +11,7 @@ from typing import Final
 from agentguard.classification.lexicon import IMPERATIVES, LEAD_INS, POLITE, is_imperative_start
 
 OCCURRENCES_MAX: Final = 16
-FOLDED_CHARS_MAX: Final = 131_072
+FOLDED_CHARS_MAX: Final = 65_536
 
 # signs that people and models exchange for one another; all of length one, so offsets stay
 _SAME_LENGTH: Final = str.maketrans(
@@ -98,17 +98,21 @@ class Text:
         kept: list[str] = []
         index: list[int] = []
         for i, char in enumerate(plain):
-            if len(kept) > FOLDED_CHARS_MAX:
+            if len(index) > FOLDED_CHARS_MAX:
                 self.is_cut = True
                 break
-            if _INVISIBLE.match(char) is None:
-                for made in unicodedata.normalize("NFKC", char):
-                    kept.append(made)
-                    index.append(i)
+            if char.isascii():
+                kept.append(char)
+                index.append(i)
+            elif _INVISIBLE.match(char) is None:
+                made = unicodedata.normalize("NFKC", char)
+                kept.append(made)
+                index.extend([i] * len(made))
         index.append(len(plain))
         self._plain = "".join(kept)
         self._index = index
-        self.low = "".join(c if len(c.lower()) != 1 else c.lower() for c in self._plain)
+        lower = {ord(c): c.lower() for c in set(self._plain) if len(c.lower()) == 1}
+        self.low = self._plain.translate(lower)
 
     def words(self) -> frozenset[str]:
         """Returns the set of folded words."""

@@ -13,7 +13,7 @@ from agentguard.contracts.strict_json import JsonNumber
 
 LEAVES_MAX: Final = 256
 PARTS_MAX: Final = 32
-VALUE_CHARS_MAX: Final = 131_072
+VALUE_CHARS_MAX: Final = 65_536
 PROSE_CHARS_MIN: Final = 60
 PROSE_WORDS_MIN: Final = 9
 

@@ -206,7 +206,7 @@ def not_ready(address: str) -> str:
 def _log(settings: Settings, platform: Platform) -> Iterator[Diagnosis]:
     try:
         from agentguard.adapters.system import SystemClock
-        from agentguard.cli.status import last_heartbeats
+        from agentguard.local.beats import last_heartbeats
 
         beats = last_heartbeats(platform)
     except (AgentGuardError, ModuleNotFoundError) as error:

@@ -4,32 +4,20 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from agentguard.adapters.avro_codec import AvroCodec
-from agentguard.adapters.kafka_log import KafkaLog
 from agentguard.adapters.system import SystemClock
 from agentguard.cli.locate import DataOption, JsonOption, data_folder
 from agentguard.contracts.codes import flatten
-from agentguard.contracts.errors import ConfigError, UndecodableError
-from agentguard.contracts.ports import TopicPartition
 from agentguard.contracts.records import Heartbeat
-from agentguard.contracts.topics import Topic
+from agentguard.local.beats import last_heartbeats
 from agentguard.local.platform_files import Platform, read_platform
 
 ALIVE_MS = 5_000
 NOT_READY = 1
-
-
-class Beat(NamedTuple):
-    """A process's newest heartbeat, and when the log says that it was appended."""
-
-    said: Heartbeat
-    appended_ms: int
 
 
 def command(data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -44,56 +32,6 @@ def command(data: DataOption = None, as_json: JsonOption = False) -> None:
         _show(platform, rows)
     good = rows and all(r["alive"] and r["ready"] for r in rows)
     raise typer.Exit(0 if good else NOT_READY)
-
-
-def last_heartbeats(platform: Platform) -> list[Beat]:
-    """Returns the newest heartbeat of every process, by name."""
-    auditor = platform.principals.get("auditor")
-    if auditor is None:
-        raise ConfigError("this platform has no auditor", next_step="agentguard up")
-    log = KafkaLog(
-        platform.bootstrap,
-        username=auditor.username,
-        password=auditor.password,
-        client_id="status",
-    )
-    newest: dict[str, Beat] = {}
-    codec = AvroCodec()
-    try:
-        for number in range(log.partitions(Topic.HEARTBEATS)):
-            at = TopicPartition(Topic.HEARTBEATS, number)
-            first, end = log.bounds(at)
-            if first < end:
-                _read_into(newest, log, codec, at, (first, end))
-    finally:
-        log.close()
-    return sorted(newest.values(), key=lambda b: b.said.process)
-
-
-def _read_into(
-    newest: dict[str, Beat],
-    log: KafkaLog,
-    codec: AvroCodec,
-    at: TopicPartition,
-    span: tuple[int, int],
-) -> None:
-    reader = log.reader({at: span[0]})
-    try:
-        position = span[0]
-        while position < span[1]:
-            records = reader.read(timeout_ms=1_000, records_max=500)
-            if not records:
-                return
-            for record in records:
-                position = record.offset + 1
-                try:
-                    beat = codec.decode(record.value or b"")
-                except UndecodableError:
-                    continue
-                if isinstance(beat, Heartbeat):
-                    newest[beat.process] = Beat(beat, record.timestamp_ms)
-    finally:
-        reader.close()
 
 
 def _row(beat: Heartbeat, now_ms: int) -> dict[str, object]:

@@ -18,6 +18,7 @@ from agentguard.gateway.refusals import RefusedError
 _Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 _Text = Annotated[str, Meta(max_length=NAME_CHARS_MAX)]
 _Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+_OFFSET_MAX: Final = 2**63 - 1  # what a record can hold
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _T = TypeVar("_T")
 
@@ -81,7 +82,7 @@ class AskedOutcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rena
     trust: Literal["trusted", "untrusted"] | None = None
     tool_name: _Name | None = None
     session_id: _Name | None = None
-    request_offset: Annotated[int, Meta(ge=0)] | None = None
+    request_offset: Annotated[int, Meta(ge=0, le=_OFFSET_MAX)] | None = None
 
 
 def read_asked(body: bytes) -> Asked:

@@ -112,7 +112,7 @@ class Supervisor:
     def _spawn(self, kept: Supervised) -> None:
         spec = kept.spec
         if kept.log is None:
-            self._logs.mkdir(parents=True, exist_ok=True)
+            self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
             kept.log = (self._logs / f"{spec.name}.log").open("ab", buffering=0)
         kept.child = subprocess.Popen(
             spec.command,

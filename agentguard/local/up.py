@@ -18,9 +18,11 @@ from agentguard.config import Settings
 from agentguard.contracts.commands import SealedTopic, SealedTopics
 from agentguard.contracts.errors import AgentGuardError, ConfigError
 from agentguard.contracts.ports import Clock, Entropy
+from agentguard.contracts.records import Role
 from agentguard.contracts.topics import SEALED_TOPICS
 from agentguard.control.fold import ControlFold
 from agentguard.local.archive import ArchiveMaker, archive_path
+from agentguard.local.beats import BeatWatch
 from agentguard.local.broker import (
     Broker,
     BrokerError,
@@ -53,6 +55,7 @@ from agentguard.local.supervisor import ProcessSpec, Supervisor, base_environmen
 from agentguard.resources import resource
 
 READY_WAIT_S = 60.0
+FOLD_WAIT_MS = 300_000.0
 LOOK_EVERY_S = 0.05
 BROKER_RESTART_WAIT_S = 0.5
 LOOPBACK = "127.0.0.1"
@@ -135,10 +138,20 @@ class EmbeddedPlatform:
             write_credentials(self.data, Credentials(agents={}, people={}, store=store))
         self._prepare_control(founding)
         with self._steps.step("processes", "gateway, decision lane and sealer ready"):
+            log = open_log(platform, "auditor")
+            watch = BeatWatch(log)
             self._supervisor.start(self._script("decide", "--lane", "a"))
             self._supervisor.start(self._script("seal"))
             self._supervisor.start(self._module("gateway", "agentguard.gateway"))
             self.wait_for(platform.gateway, "gateway")
+            # a lane that still folds the log is alive, and decides nothing yet
+            late = watch.wait_ready(
+                (Role.DECIDE, Role.SEAL), clock=self._clock, timeout_ms=FOLD_WAIT_MS
+            )
+            watch.close()
+            log.close()
+        if late:
+            raise StartError(f"not ready: {late}")
         return platform
 
     def start_store(self) -> None:

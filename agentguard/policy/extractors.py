@@ -25,7 +25,7 @@ SOURCES_CACHED_MAX: Final = 4_096
 LEAVES_MAX: Final = 4_096
 TYPED_CHARS_MAX: Final = 65_536
 # one character may become eighteen when it is folded
-FOLDED_CHARS_MAX: Final = 131_072
+FOLDED_CHARS_MAX: Final = 65_536
 
 
 @dataclass(slots=True)

@@ -59,7 +59,9 @@ def fold_text(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text.strip()
     composed = unicodedata.normalize("NFKC", text)
-    return "".join(c for c in composed if unicodedata.category(c)[0] != "C").strip()
+    # by distinct characters: hostile text is long, its alphabet is not
+    hidden = {ord(c): None for c in set(composed) if unicodedata.category(c)[0] == "C"}
+    return composed.translate(hidden).strip()
 
 
 def decode_percent(text: str) -> str:

@@ -120,10 +120,6 @@ class PartitionFold:
         """Returns what signals say about an agent, or None where there never was one."""
         return self._signals.get((tenant, agent_id))
 
-    def agents(self) -> int:
-        """Returns how many agents have state here."""
-        return len(self._agents)
-
     def is_decided(self, offset: int) -> bool:
         """Returns whether an offset that was read needs no decision any more."""
         waiting = self.open.get(offset)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from agentguard.bounds import TAINT_MS
 from agentguard.contracts.facts import HistoryFacts, Origin, Source
@@ -23,7 +23,8 @@ class Evidence(NamedTuple):
     has_untrusted: bool
 
 
-NO_EVIDENCE = Evidence((), False, False)
+# what a policy input can carry; an amount that nobody could read counts as this much
+AMOUNT_MINOR_MAX: Final = 2**53 - 1
 
 
 def evidence(state: AgentState, session_id: str, refs: Sequence[OutcomeRef]) -> Evidence:
@@ -84,7 +85,9 @@ def history(
         calls_session=(session.calls if session else 0) + len(here),
         inflight=len(pending),
         denies_1h=state.denials.total(now_ms) + len(pending),
-        spend_day_minor=state.spend.total(now_ms) + sum(p.amount_minor for p in prices),
+        spend_day_minor=min(
+            state.spend.total(now_ms) + sum(p.amount_minor for p in prices), AMOUNT_MINOR_MAX
+        ),
         repeats_10m=repeats,
         seen=tuple(sorted(session.seen)) if session else (),
         untrusted_read=is_tainted or seen.has_untrusted or any(p.taints for p in here),

@@ -48,7 +48,9 @@ LIMITS: Mapping[str, str] = {
 }
 # settings that only change how an answer looks; every other one is ignored
 SETTINGS_ALLOWED = re.compile(
-    r"date_time_(in|out)put_format|session_timezone|output_format_\w+|final|max_block_size"
+    r"date_time_(in|out)put_format|session_timezone|final|max_block_size"
+    # `output_format_schema` is a path that the engine writes to
+    r"|output_format_(json|pretty|csv|tsv|native|decimal|write_statistics|parquet|arrow)\w*"
     r"|max_result_rows|result_overflow_mode|join_use_nulls|extremes"
 )
 AUTHENTICATION = "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)"
@@ -74,6 +76,8 @@ REFUSED_BY_TEXT = (
     "SELECT * FROM values('a String', file('/etc/hostname'))",
     "EXPLAIN SELECT file('/etc/hostname')",
     "SELECT arrayMap({f:Identifier}, ['/etc/hostname'])",
+    "SELECT arrayMap(file, ['/etc/hostname'])",
+    "file('/etc/hostname')",
 )
 REFUSED_BY_ENGINE = (
     "SELECT * FROM file('/etc/hostname', 'LineAsString')",

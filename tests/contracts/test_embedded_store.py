@@ -422,6 +422,40 @@ def test_the_word_file_in_a_text_is_no_reason_to_refuse(client: Any) -> None:
     assert client.query(sql).result_rows == [("file(", "it's file(", 0)]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT file('/etc/hostname')",
+        "SELECT `\\x66ile`('/etc/hostname')",
+        "EXPLAIN SELECT file('/etc/hostname')",
+        "WITH file AS f SELECT arrayMap(f, ['/etc/hostname'])",
+        "SELECT arrayMap(file, ['/etc/hostname'])",
+        "SELECT arrayMap(x -> file(x), ['/etc/hostname'])",
+        "SELECT arrayMap({f:Identifier}, ['/etc/hostname'])",
+        "SELECT * APPLY(file) FROM (SELECT '/etc/hostname' AS x)",
+        "SELECT COLUMNS('x') APPLY file FROM (SELECT '/etc/hostname' AS x)",
+        "SELECT * REPLACE(file('/etc/hostname') AS x) FROM (SELECT 1 AS x)",
+        "SELECT * FROM view(SELECT file('/etc/hostname'))",
+        "FROM system.one SELECT file('/etc/hostname') FORMAT JSON",
+        "SELECT 1 ORDER BY 1 WITH FILL FROM length(file('/etc/hostname'))",
+        "file('/etc/hostname')",
+        "(file('/etc/hostname'))",
+    ],
+)
+def test_no_question_reads_a_file_of_the_machine(embedded: dict[str, Any], statement: str) -> None:
+    status, text, _ = ask(embedded, "/?param_f=file", body=statement.encode())
+    assert status in (400, 403, 404, 500), text
+    assert Path("/etc/hostname").read_text().strip() not in text.removeprefix("Code")
+
+
+def test_no_setting_in_the_address_writes_a_file(embedded: dict[str, Any], tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    for kind in ("Protobuf", "ProtobufList"):
+        address = f"/?output_format_schema={made}&default_format={kind}&query=SELECT+1+AS+a"
+        ask(embedded, address)
+        assert not made.exists()
+
+
 def test_settings_in_the_address_cannot_lift_a_limit(embedded: dict[str, Any]) -> None:
     query = (
         "/?readonly=0&max_execution_time=9999&max_memory_usage=0&query="

@@ -207,6 +207,7 @@ def test_a_reported_output_can_only_be_believed_less() -> None:
         {"output": "x", "sessionId": "s-2"},
         {"output": "x", "requestId": "01a210ac-db3d-750c-bcdf-74b2fea8849d"},
         {"output": "x", "requestOffset": -1},
+        {"output": "x", "requestOffset": 2**63},
         {"output": "x", "extra": 1},
     ],
 )

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from agentguard.contracts.codes import Code, reason_text
-from agentguard.contracts.commands import Attestation, Registration, TargetKind
+from agentguard.contracts.commands import Attestation, Registration, SideEffect, TargetKind
 from agentguard.contracts.errors import EngineError
-from agentguard.contracts.facts import EngineResult
+from agentguard.contracts.facts import Denial, EngineResult, Remedy
 from agentguard.contracts.ports import LogRecord
 from agentguard.contracts.records import (
     ChunkSet,
@@ -28,7 +28,9 @@ from agentguard.contracts.records import (
 )
 from agentguard.contracts.sections import make_section, open_section
 from agentguard.contracts.topics import Topic, agent_key
+from agentguard.decision.classify import price_of
 from agentguard.decision.decide import decide
+from agentguard.decision.rederive import Past, fold_at, observed, rederive
 from agentguard.decision.world import ActivePolicy, Question, World
 from agentguard.policy.golden import golden_inputs
 from agentguard.registry.agents import AgentLabels, make_agent, make_credential
@@ -478,3 +480,138 @@ def test_agents_of_other_names_do_not_share_state() -> None:
     core = made.decide(request(2, agent_id="agent-2"), key=agent_key(w.TENANT, "agent-2"))
     assert "history.calls_1m" not in facts(core)
     assert make_section(SectionName.TASK, b"", bytes(32)).body == b""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (Code.CRITICAL_RISK, "side_effect"),
+        (Code.RATE_LIMIT, "more than 0 calls"),
+        (Code.SPEND_LIMIT, "more than 0 minor units"),
+        (Code.POLICY_DENIED, "`pack.rule`"),
+        (Code.VALUE_NOT_ACCOUNTED_FOR, "`name` of `notes.read` comes from the task"),
+        (Code.INJECTED_INSTRUCTION, "an earlier tool"),
+        (Code.QUARANTINED, "quarantined"),
+        (Code.AGENT_UNATTESTED, f"agent `{w.AGENT}`"),
+    ],
+)
+def test_every_code_that_a_policy_may_use_has_its_reason_filled(code: Code, said: str) -> None:
+    made = untouched()
+    denial = Denial(rule="pack.rule", code=code, reason="because")
+    made.engine = Fixed(EngineResult(permits=(), denials=(denial,), scopes=(), obligations=()))
+    core = made.decide(request(1))
+    assert core.codes == (code,)
+    assert core.rules == ("pack.rule",)
+    assert said in text_of(core)
+
+
+def test_escalation_that_a_policy_calls_approval_required_names_its_rule() -> None:
+    made = untouched()
+    denial = Denial(
+        rule="pack.rule",
+        code=Code.APPROVAL_REQUIRED,
+        reason="because",
+        remedy=Remedy(approval_group="finance"),
+    )
+    made.engine = Fixed(EngineResult(permits=(), denials=(denial,), scopes=(), obligations=()))
+    core = made.decide(request(1))
+    assert (core.verdict, core.codes) == (Verdict.ESCALATE, (Code.APPROVAL_REQUIRED,))
+    assert "a person of `finance`" in text_of(core)
+
+
+def test_denial_that_only_an_unknown_transform_would_remedy_stays_a_denial() -> None:
+    made = untouched()
+    denial = Denial(
+        rule="pack.rule",
+        code=Code.POLICY_DENIED,
+        reason="because",
+        remedy=Remedy(transform="redact"),
+    )
+    made.engine = Fixed(EngineResult(permits=("p",), denials=(denial,), scopes=(), obligations=()))
+    core = made.decide(request(1))
+    assert (core.verdict, core.codes) == (Verdict.DENY, (Code.POLICY_DENIED,))
+    assert core.scopes == ()
+
+
+def test_amount_that_cannot_be_read_is_a_denial() -> None:
+    huge = {"payee": "x", "amount": 10**40, "currency": "EUR"}
+    core = untouched().decide(request(1, tool="bank.pay", parameters=huge))
+    assert core.codes == (Code.INVALID_PARAMETERS,)
+
+
+def test_pending_calls_are_priced_under_the_deciding_control() -> None:
+    unknown = price_of(None, b"{}")
+    assert (unknown.amount_minor, unknown.taints) == (0, True)
+    bank = w.tools()[3]
+    assert price_of(bank, b'{"amount": 2, "currency": "EUR"}').amount_minor == 200
+    for unreadable in (b"junk", b"[]"):
+        assert price_of(bank, unreadable).amount_minor == 0
+    assert price_of(bank, b'{"amount": 1e99, "currency": "EUR"}').amount_minor > 10**12
+    assert price_of(bank, b"{}").is_sensitive
+
+
+def test_recorded_model_classification_is_taken_as_it_was_given() -> None:
+    made = bench()
+    core = made.ask(request(1))
+    model = replace(
+        core.observations.classification, source=ClassificationSource.MODEL, model="slm/1"
+    )
+    again = observed(replace(core.observations, classification=model))
+    assert again.classification is model
+    assert observed(core.observations).classification is None
+    assert made.ask(request(2), classification=model).observations.classification == model
+
+
+def test_pending_amount_beyond_every_number_does_not_break_the_next_call() -> None:
+    made = bench()
+    huge = {"payee": "x", "amount": 10**14, "currency": "EUR"}
+    made.ask(request(1, tool="bank.pay", parameters=huge, task="Read the note plan"))
+    core = made.decide(request(2))
+    assert core.verdict is Verdict.ALLOW, text_of(core)
+    assert int(facts(core)["history.spend_day_minor"]) > 10**15
+
+
+def test_nothing_to_rederive_where_no_request_lies() -> None:
+    made = bench()
+    core = made.decide(request(1))
+    past = Past(partition=0, partitions=1, starts=(0, 0, 0), requests=(), decisions=())
+    assert rederive(core, fold_at(past, core), made.control, policy=None) is None
+
+
+def test_rederiving_reads_signals_as_far_as_the_decision_had() -> None:
+    made = bench()
+    core = made.decide(request(1))
+    signal = Signal(
+        cluster=w.CLUSTER, mode=Mode.LIVE, tenant=w.TENANT, agent_id=w.AGENT,
+        kind=SignalKind.QUARANTINE, level=3, reason="burst", evidence_refs=(),
+        issued_at_ms=w.NOW,
+    )  # fmt: skip
+    record = LogRecord(Topic.SIGNALS, 0, 0, w.KEY, w.CODEC.encode(signal), 0)
+    past = Past(
+        partition=0,
+        partitions=1,
+        starts=(0, 0, 0),
+        requests=[(made.requests[0], made.decoded[0])],  # type: ignore[list-item]
+        decisions=[(made.decisions[0], None, core)],
+        signals=[(record, signal), (record._replace(offset=1), signal)],
+    )
+    policy = made.world().policy
+    again = rederive(core, fold_at(past, core), made.control, policy=policy)
+    assert again == core
+    seen = replace(core, versions=replace(core.versions, signal_offset=0))
+    stopped = rederive(seen, fold_at(past, seen), made.control, policy=policy)
+    assert stopped is not None
+    assert stopped.codes == (Code.QUARANTINED,)
+
+
+def test_call_without_arguments_has_no_evidence_to_keep() -> None:
+    control = w.control()
+    tool = make_tool(
+        "time.now", tenant=w.TENANT,
+        labels=ToolLabels(operation="read", side_effect=SideEffect.READ),
+    )  # fmt: skip
+    assert control.apply(control.folded + 1, w.command(tool, nonce=503)).accepted
+    core = Bench(control=control).decide(
+        request(1, tool="time.now", parameters={}, task="What time is it?")
+    )
+    assert core.evidence is None

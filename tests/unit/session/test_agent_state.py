@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agentguard.bounds import (
     EVIDENCE_PER_SESSION_BYTES_MAX,
     OUTPUTS_PER_AGENT_MAX,
@@ -361,3 +363,37 @@ def test_digest_changes_with_everything_that_a_decision_could_see() -> None:
         act()
         digests.append(state(bench).digest())
     assert len(set(digests)) == len(digests)
+
+
+def test_delivery_after_it_was_said_not_to_be_delivered_changes_nothing() -> None:
+    bench = Bench()
+    core = bench.ask(request(1))
+    bench.put(not_delivered(2, 1, 0))
+    bench.put(delivered(3, 0), key=None)
+    bench.read_back(bench.write(core))
+    assert past(bench).seen == ()
+    assert past(bench).calls_1m == 0
+
+
+def test_other_enforcement_gives_nothing_back() -> None:
+    bench = Bench()
+    bench.decide(pay(1))
+    bench.put(replace(not_delivered(2, 1, 0), code=EnforcementCode.DENIED_AT_GATEWAY))
+    assert past(bench).calls_1m == 1
+
+
+def test_delivery_of_another_door_or_tenant_is_not_believed() -> None:
+    bench = Bench()
+    bench.decide(request(1))
+    bench.put(replace(delivered(2, 0), producer="gateway-2"), key=None)
+    bench.put(replace(delivered(3, 0), tenant="other"), key=None)
+    bench.put(replace(delivered(4, 0), cluster="other"), key=None)
+    assert past(bench).seen == ()
+
+
+def test_redeem_of_another_partition_uses_nothing_here() -> None:
+    bench = Bench()
+    bench.decide(pay(1))
+    bench.put(replace(redeem(1, 0), request_partition=5))
+    bench.put(not_delivered(3, 1, 0))
+    assert past(bench).calls_1m == 0

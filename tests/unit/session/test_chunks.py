@@ -76,3 +76,9 @@ def test_used_set_is_forgotten() -> None:
     sets.add(chunk(1, 0, 1, b"x"))
     sets.close(naming(1, 1, 1))
     assert sets.snapshot() == []
+
+
+def test_set_whose_parts_are_not_the_first_ones_is_missing() -> None:
+    sets = ChunkSets()
+    sets.add(chunk(1, 1, 2, b"x"))
+    assert sets.body(naming(1, 1, 1)) is None
