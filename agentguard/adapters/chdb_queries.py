@@ -31,6 +31,8 @@ _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSO
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _IDENTIFIERS = re.compile(r"\{\s*(\w+)\s*:\s*Identifier\s*\}", re.IGNORECASE)
+# the package's own: they make objects of this process, not bytes
+_PYTHON_FORMATS = frozenset({"arrowtable", "dataframe", "datastore", "debug", "pandas"})
 MESSAGE_CHARS_MAX = 2_000
 READONLY = "Code: 164. DB::Exception: only one statement that reads is accepted here. (READONLY)"
 # Functions that read files, ask services, print to the log, show the process or only take time.
@@ -160,6 +162,8 @@ def names_of(written: str) -> frozenset[str]:
 
 
 def _prepare(handle: Any, question: Question) -> None:
+    if not _NAME.fullmatch(question.format) or question.format.lower() in _PYTHON_FORMATS:
+        raise ValueError("Code: 73. DB::Exception: no such format. (UNKNOWN_FORMAT)")
     if not _NAME.fullmatch(question.database):
         raise ValueError("Code: 81. DB::Exception: a database's name is letters and digits")
     handle.query(f"USE {question.database}")

@@ -456,6 +456,16 @@ def test_no_setting_in_the_address_writes_a_file(embedded: dict[str, Any], tmp_p
         assert not made.exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["dataframe", "ArrowTable", "DataStore", "Debug", "Nothing", "Native%20INTO%20OUTFILE"]
+)
+def test_format_that_makes_no_bytes_is_refused(embedded: dict[str, Any], name: str) -> None:
+    for sql in ("SELECT+1", "SHOW+TABLES"):
+        status, text, _ = ask(embedded, f"/?default_format={name}&query={sql}")
+        assert status in (400, 404, 500), text
+        assert "Code: " in text
+
+
 def test_settings_in_the_address_cannot_lift_a_limit(embedded: dict[str, Any]) -> None:
     query = (
         "/?readonly=0&max_execution_time=9999&max_memory_usage=0&query="
