@@ -53,7 +53,6 @@ SETTINGS_ALLOWED = re.compile(
     r"|output_format_(json|pretty|csv|tsv|native|decimal|write_statistics|parquet|arrow)\w*"
     r"|max_result_rows|result_overflow_mode|join_use_nulls|extremes"
 )
-READONLY = "Code: 164. DB::Exception: only one statement that reads is accepted here. (READONLY)"
 AUTHENTICATION = "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)"
 TOO_MANY = "Code: 202. DB::Exception: too many questions at once. (TOO_MANY_SIMULTANEOUS_QUERIES)"
 TOO_LARGE = "Code: 62. DB::Exception: the question is too large. (SYNTAX_ERROR)"
@@ -70,23 +69,29 @@ REFUSED_BY_TEXT = (
     "SET readonly = 0",
     "SELECT 1; SELECT 2",
     "CREATE TABLE agentguard.x (a UInt8) ENGINE = Memory",
+    "SELECT file('/etc/hostname')",
+    "SELECT `\\x66ile`('/etc/hostname')",
+    "SELECT arrayMap(x -> file(x), ['/etc/hostname'])",
+    "SELECT * APPLY file FROM (SELECT '/etc/hostname')",
+    "SELECT * FROM values('a String', file('/etc/hostname'))",
+    "EXPLAIN SELECT file('/etc/hostname')",
+    "SELECT arrayMap({f:Identifier}, ['/etc/hostname'])",
+    "SELECT arrayMap(file, ['/etc/hostname'])",
+    "file('/etc/hostname')",
 )
 REFUSED_BY_ENGINE = (
     "SELECT * FROM file('/etc/hostname', 'LineAsString')",
     "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'x String')",
     "SELECT 1 SETTINGS readonly = 0",
     "SELECT * FROM Python(OPENAPI)",
-    "SELECT file('/etc/hostname')",
-    "SELECT arrayMap(file, ['/etc/hostname'])",
-    "SELECT * APPLY(file) FROM (SELECT '/etc/hostname' AS path)",
 )
 
 
 class Queries(Protocol):
     """What the door asks: `adapters.chdb_queries.ChdbQueries`. Blocks; called on threads."""
 
-    def is_read_only(self, sql: str, database: str) -> bool:
-        """Returns whether the text is exactly one statement that only reads."""
+    def refusal(self, question: Question) -> str:
+        """Returns why a question is not asked, in ClickHouse's form; empty where it may be."""
 
     def ask(self, question: Question) -> Answer:
         """Returns the answer. Raises `QueryError`."""
@@ -247,9 +252,10 @@ class _Blocks(StreamingResponse):
 
 
 def ask(queries: Queries, question: Question) -> Answer:
-    """Returns the answer to a question that passed the gates. Raises `QueryError`."""
-    if not queries.is_read_only(question.sql, question.database):
-        raise QueryError(READONLY)
+    """Returns the answer to a question that passed both gates. Raises `QueryError`."""
+    refusal = queries.refusal(question)
+    if refusal:
+        raise QueryError(refusal)
     return queries.ask(question)
 
 
@@ -257,23 +263,27 @@ def self_test(queries: Queries) -> str:
     """Returns why the gates cannot be relied on; empty where they hold."""
     try:
         for sql in REFUSED_BY_TEXT:
-            if queries.is_read_only(sql, DATABASE):
-                return f"the first gate lets pass: {sql}"
-        if not queries.is_read_only("SELECT 1", DATABASE):
-            return "the first gate refuses a question"
+            if not queries.refusal(_plain(sql)):
+                return f"the gates before the engine let pass: {sql}"
+        if queries.refusal(_plain("SELECT 1")):
+            return "the gates before the engine refuse a question"
         for sql in REFUSED_BY_ENGINE:
             if _is_answered(queries, sql):
-                return f"the second gate lets pass: {sql}"
+                return f"the engine lets pass: {sql}"
         if not _is_answered(queries, "SELECT 1"):
-            return "the second gate refuses a question"
+            return "the engine refuses a question"
     except Exception as error:  # noqa: BLE001 (whatever fails here, the door stays shut)
         return f"the gates cannot be tried: {type(error).__name__}"
     return ""
 
 
+def _plain(sql: str) -> Question:
+    return Question(sql, DATABASE, "TabSeparated", {"f": "file"}, LIMITS)
+
+
 def _is_answered(queries: Queries, sql: str) -> bool:
     try:
-        answer = queries.ask(Question(sql, DATABASE, "TabSeparated", {}, LIMITS))
+        answer = queries.ask(_plain(sql))
         return bool(b"".join(answer.blocks))
     except QueryError:
         return False

@@ -36,6 +36,7 @@ from tests.contracts.row_store_behaviour import BEHAVIOURS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("embedded_store_process.py")
+FUNCTIONS = ROOT / "tests" / "golden" / "engine_functions.txt"
 VIEWS = ROOT / "docs" / "analyst" / "views.md"
 USER, PASSWORD = "analyst", "right-password"
 
@@ -296,6 +297,75 @@ def test_question_with_no_rows_is_answered_with_none(client: Any) -> None:
         "SELECT * FROM executable('x', 'TSV', 'x String')",
         "SELECT * FROM Python(sys)",
         "INSERT INTO FUNCTION file('/tmp/agentguard-x', 'CSV') SELECT 1",
+        "SELECT file('/etc/passwd')",
+        "SELECT FILE('/etc/passwd')",
+        "SELECT `file`('/etc/passwd')",
+        "SELECT \"file\"('/etc/passwd')",
+        "SELECT `\\x66ile`('/etc/passwd')",
+        "SELECT/**/file/**/('/etc/passwd')",
+        "SELECT file -- x\n('/etc/passwd')",
+        "SELECT arrayMap(x -> file(x), ['/etc/passwd'])",
+        "SELECT * APPLY(file) FROM (SELECT '/etc/passwd')",
+        "SELECT * APPLY file FROM (SELECT '/etc/passwd')",
+        "SELECT * APPLY(x -> file(x)) FROM (SELECT '/etc/passwd')",
+        "SELECT * FROM values('a String', file('/etc/passwd'))",
+        "SELECT * FROM format('LineAsString', file('/etc/passwd'))",
+        "SELECT * FROM numbers(length(file('/etc/passwd')))",
+        "SELECT 1 WHERE file('/etc/passwd') = ''",
+        "SELECT 1 ORDER BY file('/etc/passwd')",
+        "SELECT 1 LIMIT length(file('/etc/passwd'))",
+        "WITH file('/etc/passwd') AS x SELECT x",
+        "EXPLAIN SELECT file('/etc/passwd')",
+        "EXPLAIN SYNTAX SELECT file('/etc/passwd')",
+        "DESCRIBE (SELECT file('/etc/passwd'))",
+        "SELECT * FROM viewExplain('EXPLAIN', '', (SELECT file('/etc/passwd')))",
+        "SELECT file('/etc/passwd') FORMAT Null",
+        "SELECT * REPLACE (file('/etc/passwd') AS a) FROM (SELECT 'a' AS a)",
+        "SELECT 1 AS a ARRAY JOIN [file('/etc/passwd')] AS b",
+        "SELECT number FROM numbers(3) ORDER BY number WITH FILL INTERPOLATE (x AS file('/x'))",
+        "SELECT aiGenerate('x', 'y')",
+        "SELECT sleep(3)",
+        "SELECT * FROM system.stack_trace",
+        "SELECT * FROM eval('SELECT 1')",
+        "SELECT * FROM eval(concat('SELECT fi', 'le(1)'))",
+        "SELECT * FROM `/etc/passwd`",
+        "SELECT * FROM default.`/etc/passwd`",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM filesystem('/etc')",
+        "SELECT * FROM fileCluster('default', '/etc/passwd', 'LineAsString')",
+        "SELECT * FROM sqlite('/tmp/x.db', 't')",
+        "SELECT * FROM mysql('127.0.0.1:1', 'd', 't', 'u', 'p')",
+        "SELECT * FROM postgresql('127.0.0.1:1', 'd', 't', 'u', 'p')",
+        "SELECT * FROM cluster('default', system.one)",
+        "SELECT * FROM urlCluster('default', 'http://127.0.0.1:1/', 'LineAsString', 'x String')",
+        "SELECT * FROM gcs('http://127.0.0.1:1/x', 'LineAsString')",
+        "SELECT * FROM azureBlobStorage('http://127.0.0.1:1', 'c', 'p', 'a', 'k', 'CSV')",
+        "SELECT * FROM hdfs('hdfs://127.0.0.1:1/x', 'LineAsString')",
+        "SELECT * FROM iceberg('http://127.0.0.1:1/x')",
+        "SELECT * FROM jdbc('x', 'y', 'z')",
+        "SELECT * FROM mongodb('127.0.0.1:1', 'd', 'c', 'u', 'p', 'x String')",
+        "SELECT * FROM redis('127.0.0.1:1', 'k', 'k String')",
+        "SELECT * FROM ytsaurus('http://127.0.0.1:1', 't', 'x', 'x String')",
+        "SELECT * FROM dictionary('x')",
+        "CREATE FUNCTION f AS (x) -> x",
+        "CREATE NAMED COLLECTION c AS a = 1",
+        "EXPLAIN SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "EXPLAIN SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'x String')",
+        "DESCRIBE TABLE file('/etc/passwd', 'LineAsString')",
+        "DESCRIBE TABLE url('http://127.0.0.1:1/', 'LineAsString')",
+        "DESCRIBE (SELECT * FROM file('/etc/passwd', 'LineAsString'))",
+        "WITH (SELECT any(line) FROM file('/etc/passwd', 'LineAsString')) AS x SELECT x",
+        "SELECT * FROM view(SELECT * FROM file('/etc/passwd', 'LineAsString'))",
+        "SELECT demangle(addressToSymbol(1))",
+        "CHECK TABLE agentguard.requests",
+        "EXPLAIN ESTIMATE SELECT * FROM default.x",
+        "BEGIN TRANSACTION",
+        "EXECUTE AS default SELECT 1",
+        "PARALLEL WITH SELECT 1",
+        "UNDROP TABLE agentguard.x",
+        "EXCHANGE TABLES agentguard.requests AND agentguard.outcomes",
+        "MOVE ROLE a TO b",
+        "WATCH agentguard.requests",
         "BACKUP DATABASE agentguard TO File('/tmp/agentguard-backup')",
         "GRANT ALL ON *.* TO default",
         "EXPLAIN AST DROP TABLE agentguard.requests; DROP TABLE agentguard.requests",
@@ -310,6 +380,46 @@ def test_door_refuses_whatever_does_more_than_read(
     assert "Code: " in text
     assert not Path("/tmp/agentguard-outfile").exists()
     assert ask(embedded, "/?query=SELECT+count()+%3E+0+FROM+requests")[:2] == (200, "1\n")
+
+
+@pytest.mark.parametrize("value", ["file", "FILE", "%5Cx66ile", "%60file%60", "fi%0Ale", "a.file"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT {f:Identifier}('/etc/passwd')",
+        "SELECT * APPLY {f:Identifier} FROM (SELECT '/etc/passwd')",
+        "SELECT * APPLY({f:Identifier}) FROM (SELECT '/etc/passwd')",
+        "SELECT * FROM {f:Identifier}('/etc/passwd', 'LineAsString')",
+        "SELECT arrayMap({f:Identifier}, ['/etc/passwd'])",
+        "SELECT arrayMap({ f : Identifier }, ['/etc/passwd'])",
+        "SELECT arrayMap({f:/**/Identifier}, ['/etc/passwd'])",
+        "SELECT '/etc/passwd' AS a, {f:String}(a)",
+    ],
+)
+def test_name_of_a_function_cannot_come_in_as_a_parameter(
+    embedded: dict[str, Any], sql: str, value: str
+) -> None:
+    status, text, _ = ask(embedded, f"/?param_f={value}", body=sql.encode())
+    assert status in (400, 403, 404, 500), text
+
+
+def test_name_of_a_table_may_come_in_as_a_parameter(client: Any) -> None:
+    sql = "SELECT count() > 0 FROM {t:Identifier}"
+    assert client.query(sql, parameters={"t": "requests"}).result_rows == [(True,)]
+
+
+def test_no_function_of_the_engine_is_new_to_the_review(client: Any) -> None:
+    known = set(FUNCTIONS.read_text(encoding="utf-8").splitlines())
+    names = client.query("SELECT name FROM system.functions").result_rows
+    tables = client.query("SELECT name FROM system.table_functions").result_rows
+    found = {f"function {n}" for (n,) in names} | {f"table function {n}" for (n,) in tables}
+    assert found - known == set()
+    assert len(found) > 1_500
+
+
+def test_the_word_file_in_a_text_is_no_reason_to_refuse(client: Any) -> None:
+    sql = "SELECT 'file(' AS a, $$it's file($$ AS b, count() FROM requests WHERE tool = 'file'"
+    assert client.query(sql).result_rows == [("file(", "it's file(", 0)]
 
 
 @pytest.mark.parametrize(
@@ -328,6 +438,8 @@ def test_door_refuses_whatever_does_more_than_read(
         "SELECT * FROM view(SELECT file('/etc/hostname'))",
         "FROM system.one SELECT file('/etc/hostname') FORMAT JSON",
         "SELECT 1 ORDER BY 1 WITH FILL FROM length(file('/etc/hostname'))",
+        "file('/etc/hostname')",
+        "(file('/etc/hostname'))",
     ],
 )
 def test_no_question_reads_a_file_of_the_machine(embedded: dict[str, Any], statement: str) -> None:
@@ -342,6 +454,16 @@ def test_no_setting_in_the_address_writes_a_file(embedded: dict[str, Any], tmp_p
         address = f"/?output_format_schema={made}&default_format={kind}&query=SELECT+1+AS+a"
         ask(embedded, address)
         assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["dataframe", "ArrowTable", "DataStore", "Debug", "Nothing", "Native%20INTO%20OUTFILE"]
+)
+def test_format_that_makes_no_bytes_is_refused(embedded: dict[str, Any], name: str) -> None:
+    for sql in ("SELECT+1", "SHOW+TABLES"):
+        status, text, _ = ask(embedded, f"/?default_format={name}&query={sql}")
+        assert status in (400, 404, 500), text
+        assert "Code: " in text
 
 
 def test_settings_in_the_address_cannot_lift_a_limit(embedded: dict[str, Any]) -> None:
