@@ -335,7 +335,7 @@ def main() -> None:
                     figures["sealed_after"] = bench.sealed_under_load(rate, seconds / 2)
                 print(json.dumps(made[-1]), flush=True)
             print("saturation", flush=True)
-            peak = [bench.closed_loop(192, seconds, options.agents) for _ in range(runs)]
+            peak = [bench.closed_loop(192, seconds + 5, options.agents) for _ in range(runs)]
             figures["saturation"] = peak
             print(json.dumps(peak[-1]), flush=True)
             most = median_of(peak, "decided_per_s")
