@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST, NEWEST = (3, 11), (3, 14)
+JAVA_OLDEST = 17
 
 
 def say(text: str) -> None:
@@ -90,12 +91,27 @@ def install(name: str) -> None:
     say(f"{name:<12} installed in {time.monotonic() - started:.1f} s")
 
 
+def has_java() -> bool:
+    """Returns whether a Java of version 17 or later is named or on the PATH."""
+    program = os.environ.get("AGENTGUARD_JAVA") or shutil.which("java")
+    if not program:
+        return False
+    try:
+        told = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    found = re.search(r'version "(?:1\.)?(\d+)', told.stderr)
+    return found is not None and int(found[1]) >= JAVA_OLDEST
+
+
 def main(names: list[str]) -> None:
-    """Makes the environment, then installs the named locks in order."""
+    """Makes the environment, then installs the named locks in order; `java` only where none is."""
     os.umask(0o022)
     make_environment()
     link_checkout()
     for name in names:
+        if name == "java" and has_java():
+            continue
         install(name)
 
 
