@@ -87,7 +87,7 @@ class Finding:
 
 def _word(argument: str) -> str:
     """Returns a name as one word of a command line, never an option and never shell syntax."""
-    name = argument[1:] if argument.startswith(" @") else argument
+    name = argument[1:] if _looks_like_a_quote(argument) else argument
     word = shlex.quote(flatten(name))
     return f"-- {word}" if name.startswith("-") else word
 
@@ -95,7 +95,12 @@ def _word(argument: str) -> str:
 def plain(text: str) -> str:
     """Returns hostile text as an argument of a reason: one line, cut, never read as a quote."""
     flat = flatten(text)
-    return f" {flat}" if flat.startswith("@") else flat
+    # spaces before the sign count too, or a name that flattens to ` @` would read as `@`
+    return f" {flat}" if _looks_like_a_quote(flat) else flat
+
+
+def _looks_like_a_quote(text: str) -> bool:
+    return text.lstrip(" ").startswith("@")
 
 
 def refuse(code: Code, *arguments: str, tool: RegisterTool | None = None) -> Finding:
