@@ -36,6 +36,7 @@ from agentguard.gateway.callers import Caller
 from agentguard.gateway.door import Door
 from agentguard.gateway.known import KnownOutcomes
 from agentguard.gateway.shapes import Asked, AskedOutput, output_text
+from agentguard.registry.tools import trust_of
 
 ID_BYTES: Final = 16
 SECRET_BYTES: Final = 32
@@ -177,11 +178,9 @@ class Composer:
         Whether it counts is the fold's to say: the output must answer an effective allow of that
         tool, or come with a voucher that policy accepts.
         """
-        registered = self._fold.tool(caller.tenant, tool)
-        if trust == "untrusted" or registered is None:
+        if trust == "untrusted":
             return Trust.UNTRUSTED
-        trusted = registered.output_trust is Trust.TRUSTED
-        return Trust.TRUSTED if trusted else Trust.UNTRUSTED
+        return trust_of(self._fold.tool(caller.tenant, tool))
 
     def compose(
         self,

@@ -92,7 +92,7 @@ def test_the_request_record_says_what_was_asked_and_by_whom() -> None:
     assert (request.environment, request.session_id) == ("staging", "s-1")
     assert request.task_voucher is r.Voucher.NOBODY
     assert request.deadline_ms - request.accepted_at_ms == request.budget_ms == world.timeout_ms
-    assert (request.decisions_floor, request.control_offset) == (0, 8)
+    assert (request.decisions_floor, request.control_offset) == (0, 9)
     assert record.key == b"acme|alice"
     task, parameters = request.sections
     assert (task.body, parameters.body) == (b"read the file", b'{"path":"/tmp/a"}')

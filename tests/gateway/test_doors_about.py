@@ -180,5 +180,5 @@ def test_a_gateway_says_how_far_it_has_read() -> None:
     beat = CODEC.decode(record.value or b"")
     assert isinstance(beat, Heartbeat)
     assert (beat.role, beat.process) == (Role.GATEWAY, "gateway-0")
-    assert FoldedOffset(topic="ag.control", partition=0, offset=8) in beat.folded
+    assert FoldedOffset(topic="ag.control", partition=0, offset=9) in beat.folded
     assert len(beat.folded) == 4

@@ -87,6 +87,7 @@ def test_an_output_whose_append_failed_is_recorded_again() -> None:
         ("files.read", "trusted", r.Trust.TRUSTED, r.Trust.TRUSTED),
         ("files.read", "untrusted", r.Trust.UNTRUSTED, r.Trust.UNTRUSTED),
         ("mail.send", "trusted", r.Trust.UNTRUSTED, r.Trust.TRUSTED),
+        ("notes.read", "trusted", r.Trust.UNTRUSTED, r.Trust.TRUSTED),
         ("nobody.knows", "trusted", r.Trust.UNTRUSTED, r.Trust.TRUSTED),
     ],
 )

@@ -56,6 +56,8 @@ AGENTS = {
 TOOLS = {
     "mail.send": ToolLabels(output_trust=r.Trust.UNTRUSTED),
     "files.read": ToolLabels(output_trust=r.Trust.TRUSTED),
+    # one person alone can say this of a tool; nobody else has agreed yet
+    "notes.read": ToolLabels(output_trust=r.Trust.TRUSTED, status=Registration.PENDING),
 }
 
 
