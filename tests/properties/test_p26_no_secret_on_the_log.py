@@ -71,7 +71,7 @@ MUTANTS = [
 ]
 
 # no word of ours looks like it: a fact may be named as a caller's words are
-words = st.text(alphabet="bcdfghjklmnpqrstvwxz", min_size=9, max_size=12).map("qxz{}".format)
+words = st.text(alphabet="bcdfghjklmnpqrstvwxz", min_size=9, max_size=12).map("aaq{}".format)
 # what is presented as a proof: the right credential, one that nobody has, or the right one misused
 proofs = st.one_of(
     st.just("right"),
