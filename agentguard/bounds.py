@@ -23,6 +23,7 @@ IN_FLIGHT_AGENT_SHARE: Final = 4  # one agent may fill a quarter of a gateway
 IN_FLIGHT_AGENT_MIN: Final = 32  # but always this many
 DELIVERIES_BATCH_MS: Final = 250
 OUTCOMES_KNOWN_PER_AGENT_MAX: Final = 256
+DISCARD_MS_MAX: Final = 250  # how long the rest of a refused body is still read
 SLOW_CLIENT_MS_MAX: Final = 10_000
 CONNECTIONS_MAX: Final = 2_048
 HEADER_BYTES_MAX: Final = 32_768

@@ -9,12 +9,13 @@ from typing import Final, TypeAlias
 import msgspec
 import structlog
 
+from agentguard.contracts.codes import Code
 from agentguard.gateway.decide_route import DENY, count, decide
 from agentguard.gateway.lookup_route import PREFIX, look_up
 from agentguard.gateway.openapi import openapi_document
 from agentguard.gateway.outcomes_route import report_outcome
 from agentguard.gateway.parts import Parts
-from agentguard.gateway.reading import Receive, Scope, Send
+from agentguard.gateway.reading import Receive, Scope, Send, discard_rest
 from agentguard.gateway.refusals import INTERNAL, UNKNOWN_PATH, RefusedError
 from agentguard.gateway.replying import send_body, send_refusal
 from agentguard.gateway.running import Gateway
@@ -65,6 +66,8 @@ async def _serve(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -
     try:
         await _route(gateway, scope, receive, note)  # type: ignore[arg-type]
     except RefusedError as refused:
+        if refused.code is Code.TOO_LARGE:
+            await discard_rest(receive)
         await send_refusal(send, refused, parts.clock, parts.entropy)
     except Exception as error:  # noqa: BLE001  the outermost handler: a bug is a deny too
         name = type(error).__name__

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
-from agentguard.bounds import BODY_BYTES_READING_MAX, REQUEST_BYTES_MAX
+from agentguard.bounds import BODY_BYTES_READING_MAX, DISCARD_MS_MAX, REQUEST_BYTES_MAX
 from agentguard.contracts.codes import Code
 from agentguard.gateway.refusals import RefusedError
 
@@ -78,6 +79,22 @@ async def read_body(receive: Receive, meter: BodyMeter, *, wait_ms: int) -> byte
         raise RefusedError(Code.MALFORMED, detail, is_closing=True) from error
     finally:
         meter.held_bytes -= held
+
+
+async def discard_rest(receive: Receive) -> None:
+    """Reads what a caller still sends, within bounds of bytes and time, and keeps none of it.
+
+    A connection that is closed with bytes unread is reset, and the caller would meet a broken
+    pipe instead of the answer that says why.
+    """
+    left = 2 * REQUEST_BYTES_MAX
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_MS_MAX / 1000):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
 
 
 def is_gone(receive: Receive) -> bool:
